@@ -218,7 +218,7 @@ class Duties(Protocol):
     def report_process(self, report: bytes) -> None:
         """JSON on this process, likewise."""
 
-    async def order(self, duty: str, what: str) -> str | None:
+    async def order(self, duty: str, what: str, /) -> str | None:
         """Have whoever has a duty do something (see `replica.Order`); returns who that is. Raises JournalError."""
 
     async def leave(self) -> None:

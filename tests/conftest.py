@@ -1,5 +1,6 @@
 """Fixtures for every test folder: factories that clean up after themselves, in reverse order."""
 
+import gc
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -39,6 +40,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     longest_first(items)
+
+
+def pytest_collection_finish() -> None:
+    """What collecting created stays: the garbage collector would look through all of it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -120,8 +120,8 @@ def test_time_chance_and_threads_come_from_the_host():
 
 def test_all_http_clients_keep_one_policy():
     names = {f"aiohttp.{name}" for name in ("ClientSession", "TCPConnector", "UnixConnector", "request")}
-    names |= {"aiohttp.CookieJar", "aiohttp.DummyCookieJar"}
-    assert rules.makers_of(MODULES, names) == {"listener.runtime.http_client"}
+    assert rules.makers_of(MODULES, {*names, "aiohttp.DummyCookieJar"}) == {"listener.runtime.http_client"}
+    assert rules.makers_of(MODULES, {"aiohttp.CookieJar"}) == {"listener.runtime.cookies"}
 
 
 def test_only_the_command_line_prints():

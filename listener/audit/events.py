@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,12 @@ from listener.model.media import CHAT
 
 NEAR_MS = 60_000
 """Events this close to a gap of their account count as near it: re-reading follows a gap within seconds."""
+
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises of a line that is no JSON, has a text that is no UTF-8, or is too deep."""
+
+Reference = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""A number that every output can tell."""
 
 _NEVER = (math.inf, -math.inf, False)
 
@@ -27,7 +33,7 @@ class DispositionData(msgspec.Struct, frozen=True, rename="camel", gc=False):
     key: str = ""
     previous: str | None = None
     chat_id: str = ""
-    reference_id: int | None = None
+    reference_id: Reference | None = None
     account: str = ""
     participants: tuple[Participant, ...] = ()
     origin: str = ""
@@ -155,7 +161,7 @@ def told_by(lines: Sequence[bytes]) -> Told:
     """What lines tell, many at once."""
     try:
         said = list(map(_SAID.decode, lines))
-    except (msgspec.MsgspecError, RecursionError):
+    except UNDECODABLE:
         said = list(map(_said_or_strange, lines))
     if all(type_.endswith(_SAID_TYPE) for type_ in {one.type for one in said}) and are_ours([one.time for one in said]):
         return Told(said, [])
@@ -166,7 +172,7 @@ def told_by(lines: Sequence[bytes]) -> Told:
 def _said_or_strange(line: bytes) -> Said:
     try:
         return _SAID.decode(line)
-    except (msgspec.MsgspecError, RecursionError):
+    except UNDECODABLE:
         return _STRANGE
 
 
@@ -186,7 +192,7 @@ def event_of(line: bytes) -> Event:
         said = _SAID.decode(line)
         if said.type.endswith(_SAID_TYPE):
             return _event(said, Kind.DISPOSITION, said.data)
-    except (msgspec.MsgspecError, RecursionError):
+    except UNDECODABLE:
         pass  # another event, or something strange
     return _other_event_of(line)
 
@@ -200,7 +206,7 @@ def _other_event_of(line: bytes) -> Event:
             data = _SET.decode(envelope.data)
         elif kind == Kind.GAP:
             data = _gap(_GAP.decode(envelope.data))
-    except (msgspec.MsgspecError, RecursionError) as exc:
+    except UNDECODABLE as exc:
         raise ValueError(str(exc)) from exc
     return _event(envelope, kind, data)
 
@@ -227,7 +233,7 @@ def glance(line: bytes) -> Glance:
     """What a line tells at a glance. Raises ValueError."""
     try:
         return _GLANCE.decode(line)
-    except (msgspec.MsgspecError, RecursionError) as exc:
+    except UNDECODABLE as exc:
         raise ValueError(str(exc)) from exc
 
 
@@ -268,8 +274,8 @@ _SECOND, _POINT = len("2026-11-22T09:39"), len("2026-11-22T09:39:00")
 _FORM, _DIGITS = b"0000-00-00T00:00:00.000Z", bytes.maketrans(b"123456789", b"0" * 9)
 _MINUTE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _MOST_MINUTES = 100_000
-# Every zone tells these in four digits of a year.
-_FIRST_MS, _BEHIND_MS = (int(datetime(*day, tzinfo=UTC).timestamp()) * 1000 for day in ((1000, 1, 2), (9999, 12, 31)))
+# Every zone tells these in four digits of a year, and the year behind, too.
+_FIRST_MS, _BEHIND_MS = (int(datetime(*day, tzinfo=UTC).timestamp()) * 1000 for day in ((1000, 1, 2), (9998, 12, 31)))
 
 
 class _Minutes(dict[str, int]):

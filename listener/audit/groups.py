@@ -1,14 +1,14 @@
-"""The rows of a report, counted by chat, agent, code, day or hour."""
+"""What a report tells, counted by chat, agent, code, day or hour."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import chain, repeat
 
 import msgspec
 
-from listener.audit.events import epoch_ms
+from listener.audit.events import epoch_ms, minutes_of
 from listener.audit.periods import Calendar, Unit
-from listener.audit.rows import Row
 
 
 class By(StrEnum):
@@ -35,25 +35,19 @@ class GroupRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fi
 
 
 class _Count(msgspec.Struct, gc=False):
-    """What is kept of the rows of one code in one group."""
+    """How many there are, and the first and the last time, of UTC as it is written."""
 
-    first_ms: int
-    last_ms: int
-    changes: dict[str, int]
-    events: int = 0
-
-    def add(self, change: str, time_ms: int) -> None:
-        self.events += 1
-        self.changes[change] = self.changes.get(change, 0) + 1
-        self.first_ms = min(self.first_ms, time_ms)
-        self.last_ms = max(self.last_ms, time_ms)
+    number: int
+    first: str
+    last: str
 
 
 _Group = str | int | None
+_Place = tuple[_Group, str, str | None]
 
 
 class Groups:
-    """Counts rows. A row with several agents counts for each of them.
+    """Counts dispositions. One with several agents counts for each of them.
 
     Args:
         by: what makes a group.
@@ -63,54 +57,74 @@ class Groups:
 
     def __init__(self, *, by: By, calendar: Calendar, agent: str | None = None) -> None:
         self._by, self._calendar, self._agent = by, calendar, agent
-        self._counts: dict[tuple[_Group, str, str | None], _Count] = {}
+        self._counts: dict[tuple[_Group | tuple[str, ...], str, str | None, str], _Count] = {}
 
-    def add(self, row: Row) -> None:
-        """Count a row."""
-        time_ms = epoch_ms(row.time)
-        for group in self._groups_of(row, time_ms):
-            place = group, row.key, row.disposition
+    def anew(self) -> "Groups":
+        """One that counts the same, and has counted nothing."""
+        return Groups(by=self._by, calendar=self._calendar, agent=self._agent)
+
+    def add(
+        self,
+        times: Sequence[str],
+        chat_ids: Sequence[str],
+        agents: Sequence[tuple[str, ...]],
+        keys: Sequence[str],
+        codes: Sequence[str | None],
+        changes: Sequence[str],
+    ) -> None:
+        """Count dispositions, given as columns; times are of UTC, as they are written."""
+        groups: Iterable[_Group | tuple[str, ...]] = repeat(None)
+        match self._by:
+            case By.CHAT:
+                groups = chat_ids
+            case By.AGENT:
+                groups = agents if self._agent is None else repeat((self._agent,))
+            case By.DAY | By.HOUR:
+                groups = map(self._calendar.hour_of, minutes_of(times))
+        for place, time in zip(zip(groups, keys, codes, changes, strict=False), times, strict=True):
             count = self._counts.get(place)
             if count is None:
-                count = self._counts[place] = _Count(time_ms, time_ms, {})
-            count.add(row.change, time_ms)
+                self._counts[place] = _Count(1, time, time)
+            else:
+                count.number += 1
+                if time > count.last:
+                    count.last = time
+                elif time < count.first:
+                    count.first = time
 
     def rows(self) -> Iterator[GroupRow]:
         """Days and hours in their order, other groups by their size; the codes of each by theirs."""
+        found: dict[_Place, dict[str, list[_Count]]] = {}
         sizes: Counter[_Group] = Counter()
-        for (group, _, _), count in self._counts.items():
-            sizes[group] += count.events
+        for (groups, key, code, change), count in self._counts.items():
+            for group in self._groups_in(groups):
+                sizes[group] += count.number
+                found.setdefault((group, key, code), {}).setdefault(change, []).append(count)
+        rows = {place: self._row(*place, counts) for place, counts in found.items()}
         in_time = self._by in (By.DAY, By.HOUR)
 
-        def order(place: tuple[_Group, str, str | None]) -> tuple[float, str, int, str, str]:
+        def order(place: _Place) -> tuple[float, str, int, str, str]:
             group, key, code = place
             rank = float(group) if in_time and isinstance(group, int) else -sizes[group]
-            return rank, str(group or ""), -self._counts[place].events, key, code or ""
+            return rank, str(group or ""), -rows[place].events, key, code or ""
 
-        for place in sorted(self._counts, key=order):
-            yield self._row(place)
+        yield from map(rows.__getitem__, sorted(rows, key=order))
 
-    def _row(self, place: tuple[_Group, str, str | None]) -> GroupRow:
-        group, key, code = place
-        count = self._counts[place]
+    def _row(self, group: _Group, key: str, code: str | None, changes: Mapping[str, Sequence[_Count]]) -> GroupRow:
+        every = list(chain.from_iterable(changes.values()))
         return GroupRow(
             by=self._by,
             group=self._calendar.label(Unit(self._by), group) if isinstance(group, int) else group,
             key=key,
             code=code,
-            events=count.events,
-            changes=count.changes,
-            first=self._calendar.stamp(count.first_ms),
-            last=self._calendar.stamp(count.last_ms),
+            events=sum(one.number for one in every),
+            changes={change: sum(one.number for one in counts) for change, counts in changes.items()},
+            first=self._calendar.stamp(epoch_ms(min(one.first for one in every))),
+            last=self._calendar.stamp(epoch_ms(max(one.last for one in every))),
         )
 
-    def _groups_of(self, row: Row, time_ms: int) -> tuple[_Group, ...]:
-        match self._by:
-            case By.CHAT:
-                return (row.chat_id,)
-            case By.AGENT:
-                return ((self._agent,) if self._agent is not None else tuple(dict.fromkeys(row.agents))) or (None,)
-            case By.CODE:
-                return (None,)
-        hour_s = self._calendar.hour_of(time_ms)
-        return (hour_s if self._by is By.HOUR else self._calendar.start_of(Unit.DAY, hour_s),)
+    def _groups_in(self, group: _Group | tuple[str, ...]) -> Sequence[_Group]:
+        """What it counts for: each agent, or the day of an hour."""
+        if isinstance(group, tuple):
+            return tuple(dict.fromkeys(group)) or (None,)
+        return (self._calendar.start_of(Unit.DAY, group) if self._by is By.DAY and isinstance(group, int) else group,)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import msgspec
 
+from listener.audit.events import UNDECODABLE, epoch_ms
 from listener.audit.files import predecessors
 from listener.audit.reading import lines_backwards, lines_of
 from listener.audit.window import sequence_of
-from listener.model.event import epoch_ms
 
+_UNLIKELY = 10**16  # an event a millisecond for 300,000 years; the numbers of a journal end at 9 * 10**18
 _ENOUGH = 1000  # lines at the end: those of replayed dead letters have lower sequences than the ones before
 
 
@@ -37,10 +38,16 @@ def newest_event(path: Path) -> tuple[int, int] | None:
     """
     with suppress(OSError):
         for lines in (_end(path), *map(_end_of_closed, predecessors(path))):
-            newest = max(lines, key=sequence_of, default=b"")
-            if sequence_of(newest):
+            newest = max(lines, key=_likely, default=b"")
+            if _likely(newest):
                 return sequence_of(newest), _came_ms(newest) or int(path.stat().st_mtime * 1000)
     return None
+
+
+def _likely(line: bytes) -> int:
+    """The sequence of a line; 0 for one that no journal comes to: to go on above it could use up its numbers."""
+    sequence = sequence_of(line)
+    return sequence if sequence < _UNLIKELY else 0
 
 
 def _end(path: Path) -> Iterable[bytes]:
@@ -63,5 +70,5 @@ def _came_ms(line: bytes) -> int | None:
     try:
         found = msgspec.json.decode(line, type=_Line)
         return epoch_ms(found.data.received_at or found.data.to or found.time)
-    except (msgspec.DecodeError, ValueError):
+    except (*UNDECODABLE, ValueError):
         return None

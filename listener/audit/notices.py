@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from listener.audit.chain import Head, chained, hash_of
+from listener.audit.events import UNDECODABLE
 from listener.model.event import Event, Kind, rfc3339
 
 _TYPE = "disposition-listener.audit."
@@ -74,7 +75,7 @@ def unconfirmed_in(line: bytes) -> Unconfirmed | None:
         return None
     try:
         return _DECODER.decode(line).data
-    except (msgspec.MsgspecError, RecursionError):
+    except UNDECODABLE:
         return None
 
 

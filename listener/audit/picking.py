@@ -7,18 +7,20 @@ import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from itertools import cycle
 from tempfile import SpooledTemporaryFile, gettempdir
 
 import msgspec
 
 from listener.audit.events import Event, GapData, Said, Told, epoch_ms, event_of, minutes_of
+from listener.audit.groups import Groups
 from listener.audit.periods import QUARTER_MS
 from listener.errors import ListenerError
 from listener.model.event import Change, Kind
 from listener.model.media import CHAT
 
 _Columns = tuple[list[Said], Sequence[int], list[str], list[tuple[str, ...]]]
-"""Of the same lines: what they say, their numbers, their chats, and who is in them (empty where nobody asks)."""
+"""Of the same lines: what they say, their numbers, their chats and who is in them (both empty where nobody asks)."""
 
 _AGENT = "Agent"
 _UNCHANGED = Change.UNCHANGED.value
@@ -125,6 +127,7 @@ class Picker:
     Args:
         wanted: the question.
         most_rows: so many rows are kept with all that a row tells; of the others it only counts how many there are.
+        groups: count every row.
 
     Attributes:
         names: of the files that were taken.
@@ -135,7 +138,8 @@ class Picker:
         times: the first and the last one of a row; empty where there is none.
     """
 
-    def __init__(self, wanted: Wanted, *, most_rows: int | None = None) -> None:
+    def __init__(self, wanted: Wanted, *, most_rows: int | None = None, groups: Groups | None = None) -> None:
+        self.groups = groups
         self._wanted = wanted
         self._most_rows = most_rows
         self._every = wanted == Wanted(unchanged=wanted.unchanged)
@@ -153,7 +157,8 @@ class Picker:
 
     def anew(self) -> "Picker":
         """One for the same question that has taken nothing."""
-        return Picker(self._wanted, most_rows=self._most_rows)
+        groups = None if self.groups is None else self.groups.anew()
+        return Picker(self._wanted, most_rows=self._most_rows, groups=groups)
 
     def begin(self, name: str) -> None:
         """The lines of this file follow."""
@@ -221,8 +226,9 @@ class Picker:
         """Dispositions in lines from `first` on: those that are asked for, and that are new."""
         wanted, lines = self._wanted, range(first, first + len(said))
         full = self._most_rows is None or self.count["rows"] < self._most_rows
-        chats = [one.data.chat_id if one.data.chat_id and one.data.media_type == CHAT else one.subject for one in said]
-        agents = self._agents_in(said, chats) if full or wanted.agent is not None else []
+        named = full or wanted.agent is not None or self.groups is not None
+        chats = list(map(_chat_of, said)) if named or wanted.chat is not None else []
+        agents = self._agents_in(said, chats) if named else []
         columns: _Columns = (said, lines, chats, agents)
         if not self._every:
             columns = _at(columns, self._chosen(*columns))
@@ -241,10 +247,15 @@ class Picker:
         data, times = [one.data for one in said], [one.time for one in said]
         keys, dispositions = [one.key for one in data], [one.disposition for one in data]
         changes, origins = [one.change for one in data], [one.origin for one in data]
-        quarters = [minute_ms // QUARTER_MS for minute_ms in minutes_of(times)]
+        first, last = min(times), max(times)
+        quarters = [minute_ms // QUARTER_MS for minute_ms in minutes_of([first, last])]
+        if quarters[0] != quarters[1]:
+            quarters = [minute_ms // QUARTER_MS for minute_ms in minutes_of(times)]
         self.count["rows"] += len(said)
-        self.tally.update(zip(quarters, keys, dispositions, changes, origins, strict=True))
-        self.times = min([*self.times, *times]), max([*self.times, *times])
+        self.tally.update(zip(cycle(quarters), keys, dispositions, changes, origins, strict=False))
+        self.times = min([*self.times, first, last]), max([*self.times, first, last])
+        if self.groups is not None:
+            self.groups.add(times, chats, agents, keys, dispositions, changes)
         file, accounts = len(self.names) - 1, [one.account for one in data]
         if not full:
             self.kept.add(Picked(file, list(lines), times, accounts))
@@ -290,9 +301,12 @@ class Picker:
     def _new(self, ids: list[str]) -> Sequence[int]:
         """The indexes of those that have not come before."""
         seen = self._seen
-        if seen.isdisjoint(ids) and len(set(ids)) == len(ids) and self._elsewhere.isdisjoint(ids):
+        if seen.isdisjoint(ids) and self._elsewhere.isdisjoint(ids):
+            before = len(seen)
             seen.update(ids)
-            return range(len(ids))
+            if len(seen) == before + len(ids):
+                return range(len(ids))
+            seen.difference_update(ids)
         new = []
         for at, id_ in enumerate(ids):
             if id_ not in seen and id_ not in self._elsewhere:
@@ -331,6 +345,11 @@ class Picker:
         return agents
 
 
+def _chat_of(said: Said) -> str:
+    data = said.data
+    return data.chat_id if data.chat_id and data.media_type == CHAT else said.subject
+
+
 def _at(columns: _Columns, indexes: Sequence[int]) -> _Columns:
     """What stands at these indexes, which rise; of an empty column nothing."""
     said, lines, chats, agents = columns
@@ -339,6 +358,6 @@ def _at(columns: _Columns, indexes: Sequence[int]) -> _Columns:
     return (
         [said[at] for at in indexes],
         [lines[at] for at in indexes],
-        [chats[at] for at in indexes],
+        [chats[at] for at in indexes] if chats else chats,
         [agents[at] for at in indexes] if agents else agents,
     )

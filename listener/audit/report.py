@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from listener.audit.events import AccountGaps, Stretch, epoch_ms, ids_in, told_by
+from listener.audit.groups import GroupRow, Groups
 from listener.audit.periods import QUARTER_MS, Calendar
 from listener.audit.picking import Fault, Picked, PickedGap, Picker, Wanted
 from listener.audit.reading import AuditFile, CutShort
@@ -86,9 +87,11 @@ class Reading(NamedTuple):
     picker: Picker
 
     @classmethod
-    def of(cls, files: Sequence[AuditFile], wanted: Wanted, *, most_rows: int | None = None) -> "Reading":
+    def of(
+        cls, files: Sequence[AuditFile], wanted: Wanted, *, most_rows: int | None = None, groups: Groups | None = None
+    ) -> "Reading":
         """For one question; see `Picker`."""
-        picker = Picker(wanted, most_rows=most_rows)
+        picker = Picker(wanted, most_rows=most_rows, groups=groups)
         return cls(Survey(files, from_ms=wanted.from_ms, to_ms=wanted.to_ms, picker=picker), picker)
 
 
@@ -183,6 +186,12 @@ class Report:
                 case Fault():
                     lines = f"{item.first}" if item.first == item.last else f"{item.first}-{item.last}"
                     self._report(f"{picker.names[item.file]}:{lines}: {item.why}")
+
+    def grouped(self) -> Iterator[GroupRow]:
+        """The groups, where they were asked for."""
+        self.coverage()
+        if self._picker.groups is not None:
+            yield from self._picker.groups.rows()
 
     @property
     def hours(self) -> Counter[tuple[int, str, str | None]]:

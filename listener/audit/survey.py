@@ -10,7 +10,7 @@ from listener.audit.events import GapData, Gaps, Said, Stretch, Told, epoch_ms, 
 from listener.audit.picking import Picker
 from listener.audit.reading import LINE_BYTES, AuditFile, Block, CutShort
 from listener.audit.verdict import Proof, Verdict
-from listener.model.event import Kind
+from listener.model.event import Kind, rfc3339
 
 _GAP_TYPE = f".chat.{Kind.GAP}"
 
@@ -72,13 +72,14 @@ class Survey:
         What is not proven tells of no account, unless nothing is.
         """
         known: dict[str, Stretch] = {}
-        first: dict[str, tuple[bool, int]] = {}
+        first: dict[str, tuple[bool, str]] = {}
         for file in self._files:
             seen = self._seen.get(Path(file.name))
             if seen is None or (verdict.records and _is_doubtful(verdict, file)):
                 seen = self._read(file, verdict)
-            first[file.name] = seen.first_ms is None, seen.first_ms or 0
-            for account, (start_ms, end_ms) in seen.known.items():
+            first[file.name] = not seen.first, seen.first
+            for account, (start, end) in seen.known.items():
+                start_ms, end_ms = epoch_ms(start), epoch_ms(end)
                 before = known.get(account, Stretch(start_ms, end_ms))
                 known[account] = Stretch(min(start_ms, before.start_ms), max(end_ms, before.end_ms))
         return sorted(self._files, key=lambda file: first[file.name]), known
@@ -92,45 +93,43 @@ class Survey:
 
 
 class _Seen:
-    """What was seen of one file.
+    """What was seen of one file. Its times are in the form in which we write them, so their order is that of the texts.
 
     Attributes:
-        first_ms: when its first event was; None if it has none.
-        known: by account from when to when it is known of (epoch milliseconds).
+        first: when its first event was; empty if it has none.
+        known: by account from when to when it is known of.
     """
 
     def __init__(self, gaps: Gaps) -> None:
         self._gaps = gaps
-        self.first_ms: int | None = None
-        self.known: dict[str, list[int]] = {}
+        self.first = ""
+        self.known: dict[str, list[str]] = {}
 
     def take(self, lines: Sequence[bytes], told: Told, *, counts: bool = True) -> None:
         """Look at lines and what they tell; accounts are known of by those that count."""
-        known: dict[str, list[int]] = self.known if counts else {}
+        known: dict[str, list[str]] = self.known if counts else {}
         for start, said in told.parts():
             if said:
                 self._take_said(said, known)
             else:
                 self._take_other(lines[start], known)
 
-    def _take_said(self, said: Sequence[Said], known: dict[str, list[int]]) -> None:
+    def _take_said(self, said: Sequence[Said], known: dict[str, list[str]]) -> None:
         """Of each account the first and the last one, which is all that matters of them."""
         times, accounts = [one.time for one in said], [one.data.account for one in said]
-        if self.first_ms is None:
-            self.first_ms = epoch_ms(times[0])
+        self.first = self.first or times[0]
         if any(map(gt, times, islice(times, 1, None))):
             times, accounts = map(list, zip(*sorted(zip(times, accounts, strict=True)), strict=True))
-        first_ms = epoch_ms(times[0])
         first: dict[str, str] = {}
         for account, time in dict(zip(accounts, times, strict=True)).items():
             stretch = known.get(account)
-            if stretch is not None and stretch[0] <= first_ms:
-                stretch[1] = max(stretch[1], epoch_ms(time))
+            if stretch is not None and stretch[0] <= times[0]:
+                stretch[1] = max(stretch[1], time)
             else:
                 first = first or dict(zip(reversed(accounts), reversed(times), strict=True))
-                _extend(known, account, epoch_ms(first[account]), epoch_ms(time))
+                _extend(known, account, first[account], time)
 
-    def _take_other(self, line: bytes, known: dict[str, list[int]]) -> None:
+    def _take_other(self, line: bytes, known: dict[str, list[str]]) -> None:
         try:
             seen = glance(line)
             last_ms = first_ms = epoch_ms(seen.time)
@@ -138,9 +137,8 @@ class _Seen:
                 first_ms = self._gap(line, first_ms)
         except ValueError:
             return
-        if self.first_ms is None:
-            self.first_ms = last_ms
-        _extend(known, seen.data.account, first_ms, last_ms)
+        self.first = self.first or rfc3339(last_ms)
+        _extend(known, seen.data.account, rfc3339(first_ms), rfc3339(last_ms))
 
     def _gap(self, line: bytes, time_ms: int) -> int:
         """Note a gap; returns from when on it tells of its account."""
@@ -151,13 +149,13 @@ class _Seen:
         return min(time_ms, gap.data.stretch.start_ms)
 
 
-def _extend(known: dict[str, list[int]], account: str, first_ms: int, last_ms: int) -> None:
+def _extend(known: dict[str, list[str]], account: str, first: str, last: str) -> None:
     """An account is known of from the first moment to the last one, at least. One without a name is none."""
     stretch = known.get(account)
     if stretch is not None:
-        stretch[:] = min(stretch[0], first_ms), max(stretch[1], last_ms)
+        stretch[:] = min(stretch[0], first), max(stretch[1], last)
     elif account:
-        known[account] = [first_ms, last_ms]
+        known[account] = [first, last]
 
 
 def _is_doubtful(verdict: Verdict, file: AuditFile) -> bool:
@@ -170,12 +168,12 @@ def pieces(file: AuditFile, verdict: Verdict) -> Iterator[tuple[Sequence[bytes],
     last, proof = next(stretches, (None, Proof.NONE))
     number = 0
     for lines, _ in file.blocks():
-        behind = number + len(lines)
+        start, behind = number, number + len(lines)
         while last is not None and last < behind:
             if last > number:
-                yield lines[: last - number], proof
-                lines, number = lines[last - number :], last  # noqa: PLW2901 - the rest of the same block
+                yield lines[number - start : last - start], proof
+                number = last
             last, proof = next(stretches, (None, Proof.NONE))
-        if lines:
-            yield lines, proof
+        if number < behind:
+            yield lines[number - start :], proof
         number = behind

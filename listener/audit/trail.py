@@ -332,10 +332,8 @@ class Trail:
 
     def _told(self, tail: Tail, judged: Judgement) -> Iterator[tuple[What, dict[str, Any]]]:
         """What has to be on record of a tail. Lines that do not stay are on the disk elsewhere before."""
-        numbers = list(judged.unconfirmed)
-        if not tail.whole and self._signer is not None:
-            numbers = [*range(self._signer.last.size, tail.base.size), *numbers]
-        for first, last in ranges(numbers):
+        behind = tail.base.size if tail.whole or self._signer is None else self._signer.last.size
+        for first, last in ranges(range(behind, tail.base.size), judged.unconfirmed):
             _log.error("audit_records_unconfirmed", path=str(self._options.path), first=first, last=last)
             yield What.UNCONFIRMED, {"firstRecord": first, "lastRecord": last}
         if judged.false:

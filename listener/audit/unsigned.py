@@ -237,9 +237,12 @@ def _is_its_own(tail: Tail, known: Known) -> bool:
     )
 
 
-def ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Rising numbers as stretches, both ends included."""
-    made: list[tuple[int, int]] = []
+def ranges(missing: range, numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Some missing numbers, and others above them that rise, as stretches, both ends included.
+
+    What is missing can be as many as a forged line likes.
+    """
+    made = [(missing.start, missing.stop - 1)] if missing else []
     for number in numbers:
         if made and made[-1][1] == number - 1:
             made[-1] = (made[-1][0], number)

@@ -7,7 +7,7 @@ may wait for them.
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from itertools import chain, count, repeat, takewhile
+from itertools import chain, compress, count, repeat, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,9 +122,10 @@ class Walk:
 
     def read(self, path: Path, blocks: Iterable[Block]) -> None:
         """Every line of a file, as `reading.blocks_of` gives them. Raises what that raises."""
-        number, ended = 0, True
+        number, is_cut = 0, False
         self._forget_older()
-        for lines, ended in blocks:  # noqa: B007 - of the last block
+        for lines, ended in blocks:
+            is_cut = not ended
             at, marks = 0, [sha256(line).hexdigest() for line in lines]
             while at < len(lines):
                 if self._plain and self._last is not None:
@@ -133,7 +134,7 @@ class Walk:
                     self._take(Location(path, number + at + 1), lines[at], bytes.fromhex(marks[at]))
                     at += 1
             number += len(lines)
-        if not ended:
+        if is_cut:
             self._verdict.find(Kind.CUT, Location(path, number), "the last line has no end")
         self.last_place = Location(path, number) if number else self.last_place
 
@@ -145,12 +146,11 @@ class Walk:
         first = last.number + 1
         links = map(str.encode, map(LINK.__mod__, zip(count(first), chain((last.hash.hex(),), marks), strict=False)))
         follow = map(bytes.startswith, lines, links, map(bytes.find, lines, repeat(OPENING)))
-        found = sum(1 for _ in takewhile(bool, follow))
+        found = sum(takewhile(bool, follow))
         if not found:
             return 0
-        for line in lines[:found]:
-            if line.startswith(NOTICE):
-                self._heed(line)
+        for line in compress(lines[:found], map(bytes.startswith, lines, repeat(NOTICE))):
+            self._heed(line)
         for size in self._sizes[bisect_right(self._sizes, first) : bisect_right(self._sizes, first + found)]:
             self.segments.note(Head(size, bytes.fromhex(marks[size - first - 1])))
         head = Head(first + found, bytes.fromhex(marks[found - 1]))

@@ -11,6 +11,7 @@ WINDOW = 20_000
 
 _STEP = WINDOW // 4
 _ID, _SEQUENCE = b',"id":"', b',"sequence":"'
+_MOST_DIGITS = 18  # a journal's numbers have 63 bits
 
 
 def key_of(line: bytes) -> int | None:
@@ -28,10 +29,10 @@ def key_of(line: bytes) -> int | None:
 
 
 def sequence_of(line: bytes) -> int:
-    """0 if there is none."""
+    """0 if there is none, or one that no journal can have."""
     _, _, rest = line.partition(_SEQUENCE)
     digits = rest[: rest.find(b'"')]
-    return int(digits) if digits.isdigit() else 0
+    return int(digits) if digits.isdigit() and len(digits) <= _MOST_DIGITS else 0
 
 
 class DedupWindow:
@@ -67,7 +68,7 @@ class DedupWindow:
             before: gives so many of the last lines of the file before it; asked where this one is short.
         """
         self._keys.clear()
-        self._searched, self._offset = False, 0
+        self._searched, self._offset, self._highest = False, 0, 0
         lines = 0
         for start, _ in lines_backwards(fd):
             lines, self._offset = lines + 1, start

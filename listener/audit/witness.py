@@ -12,6 +12,7 @@ from listener import __version__
 from listener.errors import Retry
 from listener.runtime.backoff import Backoff
 from listener.runtime.http_client import Connector, Proxy, bare, describe, new_session
+from listener.runtime.urls import told
 
 _log = structlog.get_logger(__name__)
 _TIMEOUT_S = 10.0
@@ -43,7 +44,7 @@ class Witness:
         self._proxy = proxy
         self._proxy_password = proxy_password
         self._url = URL(url, encoded=url.isascii())
-        self._place = f"{self._url.host}:{self._url.port}"
+        self._place = told(self._url)
         self._latest = ""
         self._news = asyncio.Event()
         self._tried = asyncio.Event()

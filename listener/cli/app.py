@@ -95,7 +95,7 @@ def build(*, rich: bool) -> typer.Typer:
     app = _typer(
         rich=rich,
         completion=True,
-        help="Receives dispositions from Genesys Web Services and delivers them durably.",
+        about="Receives dispositions from Genesys Web Services and delivers them durably.",
     )
     app.info.cls = Commands
     app.callback()(_options)
@@ -112,7 +112,7 @@ def _loaded(name: str, command: str = "", *, rich: bool) -> typer.Typer:
         app = _typer(rich=rich)
         app.command(name, cls=ExplainedCommand)(guarded(getattr(modules[0], entry.function)))
         return app
-    app = _typer(rich=rich, name=name, help=entry.help)
+    app = _typer(rich=rich, name=name, about=entry.help)
     app.callback()(lambda: None)  # with a single command it is a group too
     for module in modules:
         for known, function in module.COMMANDS.items():
@@ -125,12 +125,12 @@ def _typer(
     rich: bool,
     completion: bool = False,
     name: str | None = None,
-    help: str | None = None,  # noqa: A002 - typer's own name for it
+    about: str | None = None,
 ) -> typer.Typer:
     """A group of commands."""
     return typer.Typer(
         name=name,
-        help=help,
+        help=about,
         no_args_is_help=True,
         add_completion=completion,
         pretty_exceptions_enable=False,  # they show local variables, secrets among them

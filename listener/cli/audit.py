@@ -4,6 +4,7 @@ import gc
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, tzinfo
@@ -24,7 +25,6 @@ from listener.audit.picking import Wanted
 from listener.audit.preface import Preface, preface
 from listener.audit.reading import AuditFile
 from listener.audit.report import Reading, Report, Summary
-from listener.audit.rows import Row
 from listener.audit.signer import make_successor
 from listener.audit.verdict import Tolerance, Verdict
 from listener.audit.verify import gather, verify
@@ -263,7 +263,7 @@ def _report_on(paths: Sequence[Path], asked: "_Request", outputs: list[Output]) 
         stack.callback(gc.enable)
         opened = [stack.enter_context(AuditFile(path)) for path in paths]
         asked.require_sound(opened)
-        reading = Reading.of(opened, asked.wanted, most_rows=MOST_ROWS if asked.is_short(outputs) else None)
+        reading = Reading.of(opened, asked.wanted, most_rows=asked.most_rows(outputs), groups=asked.groups)
         verdict = _verdict_on(paths, asked, reading)
         for file, path in zip(opened, paths, strict=True):
             if not file.is_same(path):
@@ -319,9 +319,16 @@ class _Request(NamedTuple):
             if path is not None and path != _STDOUT:
                 require_harmless(path, option, _SUFFIXES[option], inputs)
 
-    def is_short(self, outputs: Sequence[Output]) -> bool:
-        """Whether it tells no more rows than fit on a page."""
-        return self.by is None and self.csv is None and all(isinstance(one, SummaryOnly) for one in outputs)
+    def most_rows(self, outputs: Sequence[Output]) -> int | None:
+        """How many rows it tells at most; None for all."""
+        if self.by is not None:
+            return 0
+        return MOST_ROWS if self.csv is None and all(isinstance(one, SummaryOnly) for one in outputs) else None
+
+    @property
+    def groups(self) -> Groups | None:
+        """What counts rows, if that is asked for."""
+        return None if self.by is None else Groups(by=self.by, calendar=self.calendar, agent=self.wanted.agent)
 
     @property
     def heading(self) -> Sequence[str]:
@@ -381,12 +388,8 @@ def _rows(found: Report, asked: _Request) -> Iterator[AnyRows]:
     if asked.by is None:
         yield from found.rows()
         return
-    groups = Groups(by=asked.by, calendar=asked.calendar, agent=asked.wanted.agent)
-    for rows in found.rows():
-        for row in rows:
-            if isinstance(row, Row):
-                groups.add(row)
-    yield list(groups.rows())
+    deque(found.rows(), maxlen=0)  # counts what qualifies them
+    yield list(found.grouped())
 
 
 def _draw(asked: _Request, found: Report, kept: FirstRows, begin: Preface, names: Sequence[str]) -> None:

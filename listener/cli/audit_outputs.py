@@ -80,16 +80,18 @@ class Listing:
 
 def _listed(rows: Rows) -> list[tuple[str, ...]]:
     """Their cells, a tuple each."""
-    values = [
-        f"{_or_nothing(previous)} -> {_or_nothing(code)}"
-        for previous, code in zip(rows.previous, rows.dispositions, strict=True)
-    ]
+    values = map(_told_value, rows.previous, rows.dispositions)
     agents = [", ".join(names) or NOTHING for names in rows.agents]
     told = {kind: notes(kind[0], kind[1], near_gap=kind[2]) for kind in set(rows.kinds())}
     noted = [told[kind] for kind in rows.kinds()]
-    heard = list(map(heard_by, rows.accounts, rows.whose))
+    heard = list(map(heard_by, rows.accounts, rows.whose)) if any(rows.whose) else rows.accounts
     columns = (rows.times, rows.chat_ids, agents, heard, rows.keys, rows.changes, values, noted)
     return list(zip(*columns, strict=True))
+
+
+@lru_cache(maxsize=1000)
+def _told_value(previous: str | None, code: str | None) -> str:
+    return f"{_or_nothing(previous)} -> {_or_nothing(code)}"
 
 
 class Counts:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 import shlex
 import tempfile
 import time
@@ -160,8 +159,8 @@ class _Demo:
         if not await until(is_ready, within_s=_START_S):
             raise StartError(f"demo: the listener was not ready within {_START_S:.0f} s")
         started = time.monotonic()
-        rng = random.Random(_SEED)  # noqa: S311 - dice of a play, nothing secret
-        self._played = await play(sim, events=self._day.events, pace=self._day.pace_s, rng=rng, media=self._day.media)
+        day = self._day
+        self._played = await play(sim, events=day.events, pace=day.pace_s, seed=_SEED, media=day.media)
         self._played_s = time.monotonic() - started
         with suppress(TimeoutError):  # the comparison will tell what is missing
             await asyncio.wait_for(self._board.heard(expected(sim.ledger)), _SETTLE_S)

@@ -48,14 +48,15 @@ async def temporary_postgres(log: Path) -> AsyncIterator[str]:
         with log.open("ab") as output:
             data = folder / "data"
             arguments = ["-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale", "C"]
-            making = _spawn([found / "initdb", *arguments], folder, output, account)
+            options = {"cwd": folder, "stdout": output, "stderr": output, **account}
+            making = spawn([found / "initdb", *arguments], **options)
             try:
-                if not await until(lambda: making.poll() is not None, within_s=_START_S) or making.returncode:
+                if not await has_ended(making, within_s=_START_S) or making.returncode:
                     raise StartError(f"demo: initdb failed; {log} has its reason")
             finally:
                 making.kill()
             settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}"]
-            server = _spawn([found / "postgres", "-D", data, *settings], folder, output, account)
+            server = spawn([found / "postgres", "-D", data, *settings], **options)
             try:
                 await until(lambda: server.poll() is not None or _is_ready(data), within_s=_START_S)
                 if not _is_ready(data):
@@ -79,18 +80,21 @@ def _account() -> Mapping[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def _spawn(command: list[Any], folder: Path, output: Any, account: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
+def spawn(command: list[Any], **more: Any) -> "subprocess.Popen[bytes]":
     """In a session of its own, which Ctrl-C does not reach: it is stopped when nobody needs it any more."""
-    return subprocess.Popen(  # noqa: S603 - programs that the system has installed
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, **account
-    )
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **more)  # noqa: S603 - ours alone
+
+
+async def has_ended(process: "subprocess.Popen[bytes]", *, within_s: float) -> bool:
+    """Wait for its end; returns whether it came in time."""
+    return await until(lambda: process.poll() is not None, within_s=within_s)
 
 
 async def _stop(server: "subprocess.Popen[bytes]") -> None:
     """SIGINT ends its sessions, SIGQUIT its processes."""
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
         server.send_signal(number)
-        if await until(lambda: server.poll() is not None, within_s=_STOP_S):
+        if await has_ended(server, within_s=_STOP_S):
             return
 
 

@@ -4,30 +4,29 @@ import asyncio
 import json
 import math
 import os
-import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
 from listener.cli.demo_board import Board, PlainView, Tally, compare, expected, faults, until
-from listener.cli.demo_postgres import USER, temporary_postgres
+from listener.cli.demo_postgres import USER, has_ended, spawn, temporary_postgres
 from listener.cli.readable import parse
 from listener.daemon.assembly import load_checked
-from listener.daemon.storage import storage_of
+from listener.daemon.database import database_of
 from listener.errors import StartError
 from listener.journal.shared.database import Database
 from listener.model.replica import ACCOUNT, HOUSEKEEPING, LANE
-from listener.runtime.host import THIS_HOST
-from listener.runtime.metrics import Metrics
 from listener.simulator import Simulator, SimulatorOptions, Summary, WorkingDay, play
+
+if TYPE_CHECKING:
+    import subprocess
 
 CONFIG, POSTGRES_LOG = "listener.toml", "postgres.log"
 _SINK = "log"
@@ -78,8 +77,7 @@ class ReplicasDemo:
         async with temporary_postgres(self._home / POSTGRES_LOG) as url, Simulator(self._options) as sim:
             (self._home / CONFIG).write_text(_config(sim, url, self._day.media), encoding="utf-8")
             settings = load_checked(self._home / CONFIG, environ={})
-            database = storage_of(settings, host=THIS_HOST, metrics=Metrics()).database
-            assert database is not None  # noqa: S101 - journal.url leads to one
+            database = database_of(settings.journal, settings.base)
             await database.open()
             try:
                 await self._act(sim, database)
@@ -127,21 +125,15 @@ class ReplicasDemo:
             self._last_sequence = events[-1].sequence
 
     async def _play(self, sim: Simulator) -> None:
-        rng = random.Random(_SEED)  # noqa: S311 - dice of a play, nothing secret
-        self._played = await play(sim, events=self._day.events, pace=self._day.pace_s, rng=rng, media=self._day.media)
+        day = self._day
+        self._played = await play(sim, events=day.events, pace=day.pace_s, seed=_SEED, media=day.media)
 
     def _start(self, name: str) -> "subprocess.Popen[bytes]":
         """A replica as it starts on a host of this name; Ctrl-C does not reach it."""
         environ = {key: value for key, value in os.environ.items() if not key.startswith("LISTENER_")}
         with self._output(name).open("wb") as output, (self._home / f"{name}.log").open("wb") as log:
-            return subprocess.Popen(  # noqa: S603 - the program that runs already
-                [sys.executable, "-m", "listener", "run", "--config", self._home / CONFIG],
-                env=environ | {"LISTENER_JOURNAL__REPLICA": name},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=log,
-                start_new_session=True,
-            )
+            command = [sys.executable, "-m", "listener", "run", "--config", self._home / CONFIG]
+            return spawn(command, env=environ | {"LISTENER_JOURNAL__REPLICA": name}, stdout=output, stderr=log)
 
     def _output(self, name: str) -> Path:
         return self._home / f"{name}.out"
@@ -162,8 +154,7 @@ class ReplicasDemo:
         """Let the others go, one after another: each hands over in order."""
         for name, replica in self._replicas.items():
             replica.send_signal(signal.SIGTERM)
-            await until(lambda: replica.poll() is not None, within_s=_LIMIT_S)  # noqa: B023 - over in this turn
-            if replica.poll() != 0:
+            if not await has_ended(replica, within_s=_LIMIT_S) or replica.returncode != 0:
                 raise StartError(f"demo: {name} did not end in order; {self._home / name}.log has the reason")
 
     async def _reach(self, ready: Callable[[], bool]) -> None:

@@ -45,9 +45,9 @@ def explanation(docstring: str) -> Explanation:
 class ExplainedCommand(TyperCommand):
     """A command whose docstring may have the sections `Examples:` and `Exit status:`."""
 
-    def __init__(self, *arguments: Any, help: str | None = None, **more: Any) -> None:  # noqa: A002 - typer's own name
-        self.explanation = explanation(help or "")
-        super().__init__(*arguments, help=self.explanation.text, **more)
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        self.explanation = explanation(more.get("help") or "")
+        super().__init__(*arguments, **{**more, "help": self.explanation.text})
 
     @property
     def statuses(self) -> dict[str, str]:

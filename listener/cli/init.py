@@ -153,7 +153,7 @@ class _Desk:
 
     def path(self, text: str) -> Path:
         """A path as it is written: what is typed starts from the working folder, what is written from `base`."""
-        path = Path(os.path.abspath(text))  # noqa: PTH100 - resolve() would follow links
+        path = Path(os.path.normpath(Path.cwd() / text))  # resolve() would follow links
         return path.relative_to(self.base) if path.is_relative_to(self.base) else path
 
 

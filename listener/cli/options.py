@@ -14,7 +14,7 @@ from listener.cli.shared import Shared
 from listener.config.accounts_file import accounts_in
 from listener.config.journal import JournalSettings
 from listener.config.loading import CONFIG_VARIABLE, default_file, load, parts_of
-from listener.config.schema import Folders
+from listener.config.schema import Folders, possible_name
 from listener.config.settings import Parts
 from listener.errors import ConfigError, Problem, StartError
 
@@ -94,7 +94,10 @@ def place_of(
     if config is not None and path is not None:
         raise typer.BadParameter("give either --config or --path")
     if path is not None:
-        return Place(path, None)
+        try:
+            return Place(possible_name(path), None)
+        except ValueError as exc:
+            raise typer.BadParameter(f"{path}: {exc}", param_hint="--path") from exc
     with naming_instead(config, instead):
         parts = parts_of(config, find_files=False)
         if parts.journal is None or not parts.sinks:

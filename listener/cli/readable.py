@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from listener.audit.events import UNDECODABLE
 from listener.model.condition import SinkReport
 from listener.model.escaping import printable
 
@@ -64,7 +65,7 @@ def parse(line: bytes) -> Line:
     """One line of an audit file. Raises ValueError: it is no event."""
     try:
         return _DECODER.decode(line)
-    except (msgspec.MsgspecError, RecursionError) as exc:
+    except UNDECODABLE as exc:
         raise ValueError(str(exc)) from exc
 
 

@@ -58,7 +58,7 @@ class KeepAlive:
                     if payload.more or verdict is not Verdict.UNANSWERED:
                         break  # whoever sends so much knows the session
         except ExchangeFailed as failure:
-            if failure.http_status in AUTH_STATUS:
+            if failure.http_status in AUTH_STATUS or self._lease.suspects_login(failure):
                 verdict = Verdict.UNAUTHORIZED
         if verdict is Verdict.GRANTED:
             self._lease.renewed()

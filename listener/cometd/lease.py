@@ -45,6 +45,7 @@ class Lease:
 
     __slots__ = (
         "_failing_since_s",
+        "_had_page",
         "_held_until_s",
         "_interval_told",
         "_logins",
@@ -70,6 +71,7 @@ class Lease:
         self._spread_s = spread_s
         self._failing_since_s: float | None = None
         self._held_until_s = 0.0
+        self._had_page = False  # since a connect was granted last
         # Directories lock users who log in too often.
         self._logins = Backoff(first_s=_LOGINS_APART_S, limit_s=60.0, floor_s=2.0, uniform=uniform)
         self._next_login_s = 0.0
@@ -89,7 +91,7 @@ class Lease:
         That does not tell that the login holds: behind two nodes without stickiness every second poll is granted.
         """
         self._failing_since_s = None
-        self.login_in_vain = False
+        self._had_page = self.login_in_vain = False
         self._logins.reset()
         apart_s = min(_LOGINS_APART_S, self._session.lifetime_s * _LOGIN_SHARE)
         self._next_login_s = min(self._next_login_s, self._now_s() + apart_s)
@@ -140,13 +142,15 @@ class Lease:
         return self._now_s() >= self._next_login_s
 
     def suspects_login(self, failure: ExchangeFailed) -> bool:
-        """Whether it is time for a login since the second answer in a row is a page, or leads to one.
+        """To be asked of each failure: whether it is time for a login since a second one is a page, or leads to one.
 
         So gateways say that a login ran out. Of a single one it is not believed: a supervisor's login costs its team.
         """
         status = failure.http_status or HTTPStatus.OK
         page = isinstance(failure, NoBayeux) or HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
-        return page and self._failing_since_s is not None and self.may_log_in()
+        is_second = page and self._had_page
+        self._had_page = self._had_page or page
+        return is_second and self.may_log_in()
 
     def pause_s(self) -> float:
         """The pause before the next attempt."""

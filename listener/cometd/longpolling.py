@@ -17,12 +17,13 @@ from listener.cometd.slices import Slicer
 from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
 from listener.runtime.backoff import retry_after_s
-from listener.runtime.http_client import bare, describe
+from listener.runtime.http_client import bare, describe, one_line
 from listener.runtime.http_post import Answer, Poster
 
 _SUCCESS = range(200, 300)
 _TIMED_OUT, _GATEWAY_FAILED = 408, range(500, 600)  # whoever is behind it may answer yet
 _LONGEST_RETRY_AFTER_S = 3600.0
+_LONGEST_TEXT = 200
 _LARGE_PIECE_BYTES = 2**16
 _ENCODER = msgspec.json.Encoder()
 _NOTHING_SENT = (
@@ -59,7 +60,7 @@ class LongPollingTransport(SessionTransport):
                 headers,
                 until_s=until_s,
                 connecting_s=self.link.connecting_s,
-                stays=request.step is Step.CONNECT,
+                stays=request.step is not Step.OTHER,
                 before_sending=self._before_sending,
             )
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
@@ -128,7 +129,7 @@ def _refusal(answer: Answer, time_s: Callable[[], float]) -> ExchangeFailed:
     """A status other than 2xx."""
     status = answer.status
     return ExchangeFailed(
-        f"HTTP {status} {answer.reason or ''}".rstrip(),
+        one_line(f"HTTP {status} {answer.reason or ''}")[:_LONGEST_TEXT],
         http_status=status,
         answered=status != _TIMED_OUT and status not in _GATEWAY_FAILED,
         retry_after_s=retry_after_s(answer.headers.get("Retry-After"), limit_s=_LONGEST_RETRY_AFTER_S, now_s=time_s),

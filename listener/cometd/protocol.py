@@ -476,6 +476,6 @@ class Session:
 def _error_text(step: Step, reply: Message) -> str:
     """The `error` field (8.1), one line of it, or words of our own where there is none."""
     text = " ".join(reply.error.split())[:_LONGEST_ERROR] if isinstance(reply.error, str) else ""
-    if not text and step is Step.HANDSHAKE and truth(reply.successful):
-        return wrong_with(reply.client_id)
+    if not text and truth(reply.successful):
+        return wrong_with(reply.client_id) if step is Step.HANDSHAKE else "the server ended the session"
     return text or f"{reply.channel} was not successful"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, SecretStr, ValidationInfo, field_validator
 
-from listener.config.schema import Folders, InputFile, Section, secret_in
+from listener.config.schema import InputFile, Section, looked_into, secret_in
 
 _LAST_PORT = 65_535
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
@@ -22,6 +22,19 @@ def _host_and_port(value: str) -> str:
     return value
 
 
+def is_token(text: str) -> bool:
+    """Whether a text can be sent as a bearer token (RFC 6750, 2.1)."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def token_in(file: Path) -> str:
+    """The token in a file, without surrounding white space. Raises OSError, or ValueError: there is none."""
+    text = secret_in(file).strip()
+    if not is_token(text):
+        raise ValueError(f"{file} contains no token: {_WANTED}")
+    return text
+
+
 class HttpSettings(Section):
     """Health, metrics, status and actions; off without this table.
 
@@ -29,7 +42,7 @@ class HttpSettings(Section):
     """
 
     token: SecretStr | None = None
-    token_file: InputFile | None = None
+    token_file: Annotated[InputFile, looked_into(token_in)] | None = None
     allow_remote: bool = False
     listen: Annotated[str, AfterValidator(_host_and_port)] = "127.0.0.1:9464"
 
@@ -42,11 +55,9 @@ class HttpSettings(Section):
 
     @field_validator("token_file")
     @classmethod
-    def _holds_one(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+    def _is_alone(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None and info.data.get("token") is not None:
             raise ValueError("give either token or token_file")
-        if value is not None and isinstance(info.context, Folders):
-            token_in(value)
         return value
 
     @field_validator("listen")
@@ -65,19 +76,6 @@ class HttpSettings(Section):
     def address(self) -> tuple[str, int]:
         """Host and port."""
         return _address(self.listen)
-
-
-def is_token(text: str) -> bool:
-    """Whether a text can be sent as a bearer token (RFC 6750, 2.1)."""
-    return _TOKEN.fullmatch(text) is not None
-
-
-def token_in(file: Path) -> str:
-    """The token in a file, without surrounding white space. Raises OSError, or ValueError: there is none."""
-    text = secret_in(file).strip()
-    if not is_token(text):
-        raise ValueError(f"{file} contains no token: {_WANTED}")
-    return text
 
 
 def is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from listener.config.postgres import PostgresServer
+from listener.config.schema import OutputFile
 
 
 def _name_of_a_replica(value: str) -> str:
@@ -32,7 +33,7 @@ with warnings.catch_warnings():
     class JournalSettings(PostgresServer):
         """The durable store: a file of this host's own, or with `url` a database that replicas share."""
 
-        path: Path = Path("journal.db")
+        path: OutputFile = Path("journal.db")
         retention_days: float = Field(default=30.0, gt=0)
         max_bytes: int | None = Field(default=None, ge=2**20)
         schema: Annotated[str, AfterValidator(_schema)] = "disposition_listener"  # type: ignore[assignment]

@@ -55,7 +55,7 @@ def _named_by(environ: Mapping[str, str]) -> str | None:
 
 
 def _found_file() -> Path | None:
-    return next((Path(file) for file in _DEFAULT_FILES if os.path.exists(file)), None)  # noqa: PTH110 - never raises
+    return next((Path(file) for file in _DEFAULT_FILES if os.access(file, os.F_OK)), None)
 
 
 def _left_out(environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -394,14 +394,23 @@ def _misspelt_types(data: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _lanes(data: Mapping[str, Any]) -> dict[str, LaneSettings]:
-    """The tables of the sinks, unchecked."""
+    """The tables of the sinks whose kind is named."""
     sinks = data.get("sinks")
     tables = sinks if isinstance(sinks, dict) else {}
     return {
-        name: LaneSettings.model_construct(**table)
+        name: _lane(table)
         for name, table in tables.items()
         if isinstance(table, dict) and isinstance(table.get("type"), str)
     }
+
+
+def _lane(table: Mapping[str, Any]) -> LaneSettings:
+    """A sink's table; a shared key that is wrong, which is told elsewhere, counts as left out."""
+    try:
+        return LaneSettings.model_validate(table)
+    except ValidationError as exc:
+        wrong = {error["loc"][0] for error in exc.errors() if error["loc"]} or {"format", "template"}
+    return LaneSettings.model_construct(**{key: value for key, value in table.items() if key not in wrong})
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:

@@ -1,13 +1,14 @@
 """Logins: secrets are in the configuration, or in a file that is reread each time; never in a URL."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from pydantic import AfterValidator, SecretStr, model_validator
 from yarl import URL
 
+from listener.config.http import is_loopback
 from listener.config.schema import SecretFile, Section, secret_in
 from listener.errors import Retry
 
@@ -83,6 +84,25 @@ def url_beside_login(usable: Callable[[URL], bool], expected: str) -> AfterValid
     return AfterValidator(checked)
 
 
+def exposure(hosts: Iterable[str], instead: str) -> str | None:
+    """What is wrong with a login where nothing asks for TLS; None if the hosts are this one.
+
+    Args:
+        hosts: whom it is shown to.
+        instead: what would ask for TLS.
+    """
+    away = [host for host in hosts if not is_loopback(host)]
+    return f"the login may pass the network to {', '.join(away)} unencrypted: use {instead}" if away else None
+
+
+class Unencrypted(NamedTuple):
+    """A way without TLS, or whose other side may do without: the key that leads there, and what `exposure` is told."""
+
+    key: str
+    hosts: tuple[str, ...]
+    instead: str
+
+
 class LoginSettings(Section):
     """Keys of a table that leads to what may ask for a user and a password."""
 
@@ -98,6 +118,22 @@ class LoginSettings(Section):
         if given and self.username is None:
             raise ValueError("a password needs a username")
         return self
+
+    @property
+    def reveals_login(self) -> bool:
+        """Whether who reads the connection, or takes the place of the other side, has the secret of the login."""
+        return self.username is not None
+
+    @property
+    def unencrypted(self) -> Unencrypted | None:
+        """Where this leads without TLS; None if it does not."""
+        return None
+
+    def exposures(self) -> Iterator[tuple[str, str]]:
+        """Which logins may go to another host without TLS: the key that leads there, and why that is wrong."""
+        way = self.unencrypted if self.reveals_login else None
+        if way is not None and (text := exposure(way.hosts, way.instead)) is not None:
+            yield way.key, text
 
     def secret(self, base: Path) -> str:
         """The password at this moment, empty without one; `base` as in `Surroundings`. Blocks.

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import model_validator
 from yarl import URL
 
-from listener.config.login import LoginSettings, url_beside_login
+from listener.config.login import LoginSettings, Unencrypted, url_beside_login
 from listener.config.tls import TlsSettings
 
 _PORT = 5432
@@ -40,6 +40,17 @@ class PostgresServer(TlsSettings, LoginSettings):
     def encrypted(self) -> bool:
         """Whether the connection is: one over a socket of the host never is."""
         return self.tls and bool(URL(self.url or "").host)
+
+    @property
+    def reveals_login(self) -> bool:
+        """Whatever the server asks for today: who takes its place asks for the password itself."""
+        return self.password is not None or self.password_file is not None
+
+    @property
+    def unencrypted(self) -> Unencrypted | None:
+        """The server, unless there is TLS; not over a socket of the host."""
+        host = URL(self.url or "").host
+        return Unencrypted("tls", (host,), "tls = true") if host and not self.tls else None
 
     @property
     def address(self) -> dict[str, Any]:

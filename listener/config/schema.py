@@ -16,6 +16,8 @@ from yarl import URL
 
 from listener.errors import Problem
 
+_LONGEST_NAME = 255  # bytes, on any file system of Linux
+
 
 class Section(BaseModel):
     """A table of the configuration: unknown keys are errors, values do not change, numbers are finite."""
@@ -61,6 +63,16 @@ _READABLE = AfterValidator(_readable)
 InputFile = Annotated[Path, _READABLE]
 
 
+def possible_name(path: Path) -> Path:
+    """The same path. Raises ValueError: no file can be called so."""
+    if not path.name or "\0" in str(path) or any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+        raise ValueError("no file can be called so")
+    return path
+
+
+OutputFile = Annotated[Path, AfterValidator(possible_name)]
+
+
 def text_in(file: Path, *, may_be_pipe: bool = False) -> str:
     """The text of a file, UTF-8, without a byte order mark as some editors write it. Blocks, for a pipe's writer too.
 
@@ -96,16 +108,21 @@ def secret_in(file: Path) -> str:
     return lines[written[0]]
 
 
-def _holds_a_secret(file: Path, info: ValidationInfo) -> Path:
-    if isinstance(info.context, Folders):
-        try:
-            secret_in(file)
-        except OSError as exc:
-            raise ValueError(f"cannot read {file}: {exc.strerror}") from exc
-    return file
+def looked_into(read: Callable[[Path], object]) -> AfterValidator:
+    """Checks what a file holds, if the validation knows the folders; `read` raises as `text_in`."""
+
+    def look(file: Path, info: ValidationInfo) -> Path:
+        if isinstance(info.context, Folders):
+            try:
+                read(file)
+            except OSError as exc:
+                raise ValueError(f"cannot read {file}: {exc.strerror}") from exc
+        return file
+
+    return AfterValidator(look)
 
 
-SecretFile = Annotated[InputFile, AfterValidator(_holds_a_secret)]
+SecretFile = Annotated[InputFile, looked_into(secret_in)]
 
 
 def input_files(section: BaseModel) -> Iterator[Path]:

@@ -3,12 +3,13 @@
 import asyncio
 import gc
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from math import ceil
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -44,6 +45,7 @@ _RESUMES_PER_S = 4000  # their logins hold, and their sessions do not wait
 _TICK_S = 0.005
 _MOST_ENDED = 500  # accounts
 _AT_ONCE = 10  # accounts that are dealt with in one turn of the event loop
+_NOTHING: Mapping[str, tuple[bytes, ...]] = MappingProxyType({})
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Runs a coroutine as a task of this name, whose death ends the daemon."""
@@ -141,8 +143,15 @@ class Accounts:
     def __len__(self) -> int:
         return len(self._listening)
 
-    async def build(self, accounts: Iterable[AccountSettings]) -> None:
-        """Build the accounts that do not exist yet; those with a stored session continue it. Raises JournalError."""
+    async def build(
+        self, accounts: Iterable[AccountSettings], heard: Mapping[str, tuple[bytes, ...]] = _NOTHING
+    ) -> None:
+        """Build the accounts that do not exist yet; those with a stored session continue it. Raises JournalError.
+
+        Args:
+            accounts: which.
+            heard: digests of what was heard by those that are begun anew: the journal may not have it yet.
+        """
         configured = [account for account in accounts if account.username not in self._listening]
         if not configured:
             return
@@ -151,7 +160,7 @@ class Accounts:
         spread_s = min(10.0, max(0.5, len(self._settings.listening_accounts()) / 500))
         for built, account in enumerate(configured, 1):
             stored = saved.get(account.username)
-            known = digests.get(account.username, ())
+            known = (*digests.get(account.username, ()), *heard.get(account.username, ()))
             ended = "never" if stored is None else "in_order" if stored.clean else "cut_off"
             self._metrics.count("accounts_begun_total", 1, ended)
             one = self._listening[account.username] = self._build(account, stored, known, spread_s)
@@ -218,11 +227,15 @@ class Accounts:
                 one.settings = supervisor
                 if isinstance(supervisor, SupervisorSettings):
                     one.receiver.watch(team_of(supervisor))
-        lost = {name: self._listening[name].parts.engine.subscription.cause for name in names & self._listening.keys()}
+        old = {name: self._listening[name] for name in names & self._listening.keys()}
+        lost = {name: one.parts.engine.subscription.cause for name, one in old.items()}
         await self.end(names, timeout_s=timeout_s)
         self._settings = settings
         self._roll.number((one.username for one in settings.listening_accounts()), settings.marks())
-        await self.build(account for account in settings.listening_accounts() if account.username in names)
+        await self.build(
+            (account for account in settings.listening_accounts() if account.username in names),
+            {name: one.receiver.repeats.known for name, one in old.items()},
+        )
         for name in lost.keys() & self._listening.keys():  # that it begins anew is not why it is lost
             subscription = self._listening[name].parts.engine.subscription
             subscription.cause = lost[name] or subscription.cause

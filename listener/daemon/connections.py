@@ -8,6 +8,7 @@ from listener.config.schema import secret_in
 from listener.config.settings import ServerSettings
 from listener.errors import ConfigError, Problem
 from listener.runtime import http_client
+from listener.runtime.cookies import CookieJar, Cookies
 from listener.runtime.visitor import Http
 
 
@@ -87,12 +88,12 @@ def proxy_password(server: ServerSettings) -> str:
         raise ConfigError([Problem("server.proxy_password_file", str(exc))]) from exc
 
 
-def saved_cookies(http: Http) -> http_client.Cookies:
+def saved_cookies(http: Http) -> Cookies:
     """The jar's content, to be stored beside the session that it belongs to."""
-    return http.cookie_jar.content if isinstance(http.cookie_jar, http_client.CookieJar) else ()
+    return http.cookie_jar.content if isinstance(http.cookie_jar, CookieJar) else ()
 
 
-def restore_cookies(http: Http, url: str, cookies: http_client.Cookies) -> None:
+def restore_cookies(http: Http, url: str, cookies: Cookies) -> None:
     """Put stored cookies back, as if the server at `url` had set them again."""
-    if isinstance(http.cookie_jar, http_client.CookieJar):
+    if isinstance(http.cookie_jar, CookieJar):
         http.cookie_jar.restore(cookies, URL(url).raw_host or "")

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 import structlog
@@ -265,8 +265,7 @@ class ControlServer:
         await asyncio.gather(*self._clients, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - asyncio runs a coroutine callback as a task
+        task = cast("asyncio.Task[None]", asyncio.current_task())  # asyncio runs a coroutine callback as a task
         self._clients.add(task)
         try:
             await self._converse(reader, writer)

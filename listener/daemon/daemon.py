@@ -367,7 +367,6 @@ class Daemon:
         except ConfigError as exc:
             self.reloads.refused(exc.problems)
             return
-        self._settings = new
         self._look.set()
         self.reloads.done(changes)
 
@@ -457,7 +456,11 @@ class Daemon:
             lanes=self._lanes,
             settings=self._settings,
             settled=lambda: self._recorder.record(Entry(account="")),  # what has nothing to say waits in the row
+            in_force=self._goes_by,
         )
+
+    def _goes_by(self, settings: Settings) -> None:
+        self._settings = settings
 
     def _supervision(self) -> Supervision:
         return Supervision(

@@ -70,7 +70,7 @@ class EveryDuty:
     def report_process(self, report: bytes) -> None:
         """Nobody else asks."""
 
-    async def order(self, duty: str, what: str) -> str | None:  # noqa: ARG002 - there is nobody to order
+    async def order(self, _duty: str, _what: str, /) -> str | None:
         """Nobody else has anything."""
         return None
 

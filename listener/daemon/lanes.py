@@ -109,7 +109,7 @@ class SinkLanes:
     def files(self, settings: Settings) -> dict[str, list[Path]]:
         """The files that each sink reads, by its name. Blocks."""
         found: dict[str, list[Path]] = {}
-        for name in list(self.running):
+        for name in [name for name in settings.sinks if name in self.running]:  # a reload may be under way
             with suppress(ConfigError):  # one is not there for the moment
                 found[name] = registry.input_files(name, settings.sinks[name], settings.base)
         return found

@@ -12,6 +12,7 @@ from yarl import URL
 
 from listener.config.http import is_loopback
 from listener.config.journal import JournalSettings, JournalTable
+from listener.config.login import exposure
 from listener.config.schema import named_input_files, secrets_of
 from listener.config.settings import Parts
 from listener.daemon import connections
@@ -36,8 +37,11 @@ def setting_problems(parts: Parts) -> list[Problem]:
 
 
 def _of_one_machine(parts: Parts) -> Iterator[Problem]:
-    if parts.journal is not None and not (folder := (parts.base / parts.journal.path).parent).is_dir():
-        yield Problem("journal.path", f"there is no folder {folder}")
+    if parts.journal is not None:
+        folder = (parts.base / parts.journal.path).parent
+        with suppress(OSError):  # what the host refuses tells `_of_the_journal`
+            if not folder.is_dir():
+                yield Problem("journal.path", f"there is no folder {folder}")
     for name, lane in parts.sinks.items():
         if lane.on is not None:
             yield Problem(f"sinks.{name}.on", "needs journal.url: without it there are no replicas")
@@ -84,12 +88,15 @@ def _of_the_journal(parts: Parts) -> Iterator[Problem]:
     if parts.journal is None or parts.journal.url is not None:
         return
     path = parts.base / parts.journal.path
-    if not path.parent.is_dir():
-        return
-    if (why := refusal_to_write(path.parent)) is not None:
-        yield Problem("journal.path", f"cannot write to the folder {path.parent}: {why}")
-    elif path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
-        yield Problem("journal.path", f"cannot read and write {path}")
+    try:
+        if not path.parent.is_dir():
+            return
+        if (why := refusal_to_write(path.parent)) is not None:
+            yield Problem("journal.path", f"cannot write to the folder {path.parent}: {why}")
+        elif path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
+            yield Problem("journal.path", f"cannot read and write {path}")
+    except OSError as exc:  # a folder above may not be entered
+        yield Problem("journal.path", f"cannot read and write {path}: {exc.strerror}")
 
 
 def _of_the_port(parts: Parts) -> Iterator[Problem]:
@@ -118,7 +125,7 @@ def unsafe(parts: Parts) -> list[Problem]:
     """
     sinks = parts.sinks.items()
     exposed = [problem for name, lane in sinks for problem in registry.exposures(name, lane, parts.base)]
-    return parts.placed([*_passwords_in_the_clear(parts), *exposed, *_open_secrets(parts)])
+    return parts.placed([*_logins_in_the_clear(parts), *exposed, *_open_secrets(parts)])
 
 
 def warnings(parts: Parts) -> list[Problem]:
@@ -141,15 +148,18 @@ def _unencrypted_journal(parts: Parts) -> Iterator[Problem]:
     if journal is not None and journal.url is not None and not journal.encrypted:
         host = str(journal.address["host"])
         if not host.startswith("/") and not is_loopback(host):
-            yield Problem("journal.tls", f"events, and the login, pass the network to {host} unencrypted")
+            yield Problem("journal.tls", f"events pass the network to {host} unencrypted")
 
 
-def _passwords_in_the_clear(parts: Parts) -> Iterator[Problem]:
+def _logins_in_the_clear(parts: Parts) -> Iterator[Problem]:
+    if parts.journal is not None:
+        yield from (Problem(f"journal.{key}", text) for key, text in parts.journal.exposures())
     if parts.server is None or parts.server.login != "basic":
         return
     url = URL(parts.server.url)
-    if url.scheme == "http" and not is_loopback(url.host or "") and "${" not in parts.server.url:  # not set: an error
-        yield Problem("server.url", f"each login sends the password to {url.host} unencrypted: use https://")
+    text = exposure((url.host or "",), "https://") if url.scheme == "http" else None
+    if text is not None and "${" not in parts.server.url:  # not set: an error
+        yield Problem("server.url", text)
 
 
 def _open_secrets(parts: Parts) -> Iterator[Problem]:

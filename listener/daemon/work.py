@@ -32,6 +32,7 @@ class Work:
         lanes: none of them started.
         settings: the configuration.
         settled: returns once whatever accounts have left to be recorded is, or never will be.
+        in_force: told the configuration that is in force from now on: no lane runs that it does not have.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Work:
         lanes: SinkLanes,
         settings: Settings,
         settled: Callable[[], Awaitable[None]],
+        in_force: Callable[[Settings], None] = lambda _: None,
     ) -> None:
         self._duties = duties
         self._accounts = accounts
         self._lanes = lanes
         self._settled = settled
+        self._in_force = in_force
         self._configure(settings)
         self._turn = asyncio.Lock()
         self._leaving: set[str] = set()
@@ -57,6 +60,7 @@ class Work:
     def _configure(self, settings: Settings) -> None:
         self._settings = settings
         self._configured = {one.username: one for one in settings.listening_accounts()}
+        self._in_force(settings)
 
     def keeps_house(self) -> bool:
         """Whether housekeeping is a duty of this process."""
@@ -218,7 +222,11 @@ class Work:
             *(LANE + name for name in changes.sinks_removed),
             *(ACCOUNT + name for name in changes.accounts_removed),
         ]
-        self._give_back([duty for duty in gone if duty in held], spawn)
+        gone = [duty for duty in gone if duty in held]
+        if self._duties.is_shared:
+            self._give_back(gone, spawn)
+        else:  # nobody waits for it, and the next configuration may have it again before anything can be stored
+            await self._duties.release(gone)
 
     async def exchange(self, names: Collection[str], spawn: Spawn) -> None:
         """Restart these lanes: files that their settings name have changed. Raises ConfigError: the old ones go on."""

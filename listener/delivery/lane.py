@@ -74,12 +74,12 @@ class Lane:
         self._now_ms, self._monotonic, self._moved_at_s = now_ms, monotonic, monotonic()
         self._backoff = backoff or Backoff(first_s=0.5, limit_s=60.0)
         self._progress, self._moved, self._at_rest = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._retry_state = RetryState(sink=name, journal=journal, policy=policy, now_ms=now_ms, monotonic=monotonic)
-        self._pace, self._refusals = Pace(monotonic), Refusals(policy.park_after_refusals)
+        state = RetryState(sink=name, journal=journal, policy=policy, now_ms=now_ms, monotonic=monotonic)
+        self._retry_state, self._pace, self._refusals = state, Pace(monotonic), Refusals(policy.park_after_refusals)
         self._destination = Destination(
             name=name,
             sink=sink,
-            retry_state=self._retry_state,
+            retry_state=state,
             metrics=metrics,
             policy=policy,
             on_park=self._progress.set,
@@ -88,9 +88,7 @@ class Lane:
             certainty=certainty,
         )
         self._replays = self._again(Letters(name=name, journal=journal, metrics=metrics), self._destination.hand_over)
-        self._resends = Resends(
-            name=name, journal=journal, policy=policy, retry_state=self._retry_state, metrics=metrics
-        )
+        self._resends = Resends(name=name, journal=journal, policy=policy, retry_state=state, metrics=metrics)
         self._resending = self._again(self._resends, self._hand_over)
         self._cursor = self._stored = self._oldest_ms = self._delivered = self._batch_end = 0
         self._already_dead, self._ahead = set[tuple[int, str]](), set[int]()
@@ -240,10 +238,12 @@ class Lane:
         return max(0, self._now_ms() - self._oldest_ms) / 1000
 
     async def _find_oldest(self) -> None:
-        """Set the age of the oldest waiting event: nothing is read before the sink is open."""
+        """Set the age of the oldest waiting event: nothing is read before the sink is open. Tell what was deleted."""
         with suppress(JournalError):
             for event in await self._journal.read(self._cursor, 1):
                 self._oldest_ms = event.received_ms
+                if 0 < self._cursor < event.sequence - 1 and event in await self._journal.read(0, 1):
+                    self._log.warning("events_already_deleted", after=self._cursor, up_to=event.sequence - 1)
 
     def _note_progress(self) -> None:
         self._moved_at_s = self._monotonic()
@@ -281,7 +281,7 @@ class Lane:
         self._note_progress()
 
     async def _skip_to(self, newest: int) -> None:
-        """Skip events that retention deleted before this sink was configured."""
+        """Skip events that retention deleted while this sink was not configured."""
         self._log.warning("events_already_deleted", after=self._cursor, up_to=newest)
         await self._advance(newest)
         self._cursor = newest
@@ -350,7 +350,7 @@ class Lane:
             return dead
         self._retry_state.begin(left[0].sequence)
         while left:
-            async with self._destination.turn:
+            async with self._replays.turn_of_the_stream():
                 left, died = await self._attempt(left)
             dead += died
         self._recovered()
@@ -422,11 +422,7 @@ class Lane:
         """One call. Where it parks the sink for its refusals, the dead letters of that row come again with the rest."""
         outcome = self._refusals.judge(events, await self._destination.hand_over(events))
         if ids := self._refusals.revived():
-            try:
-                await self._journal.replay_dead_letters(DeadLetterFilter(sink=self.name, event_ids=ids))
-            except JournalError as exc:
-                self._log.warning("replays_delayed", error=str(exc))
-            self._replays.wake()
+            await self._replays.revive(ids)
         return outcome
 
     async def _move_on(self, taken: list[Event], later: list[Event]) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
 import structlog
@@ -76,8 +77,9 @@ class Replays:
     """Brings the events of a source to the sink, between the batches of the lane's stream.
 
     Such an event is the one it was, its id and sequence included, and comes after younger ones of its chat: that is
-    what the person decided who wants it. After a Retry it is tried again, with growing pauses in which the stream
-    continues, for no longer than the lane's horizon; a Park, or a time that the destination names, halts both.
+    what the person decided who wants it. What nobody has decided comes before the stream goes on: see `revive`. After a
+    Retry it is tried again, with growing pauses in which the stream continues, for no longer than the lane's horizon; a
+    Park, or a time that the destination names, halts both.
 
     Args:
         name: the lane's name.
@@ -114,6 +116,8 @@ class Replays:
         self._monotonic = monotonic
         self._backoff = backoff
         self._wanted = asyncio.Event()
+        self._had_its_turn = asyncio.Event()
+        self._had_its_turn.set()
         self._attempts: Counter[int] = Counter()
         self._failing: set[int] = set()
         self._failing_since_s: dict[int, float] = {}
@@ -124,6 +128,23 @@ class Replays:
         """There is something."""
         self._wanted.set()
 
+    async def revive(self, ids: Sequence[str]) -> None:
+        """Mark these dead letters; the stream waits until they were brought, or were tried in vain."""
+        which = DeadLetterFilter(sink=self._name, event_ids=tuple(ids))
+        await self._retry_journal(lambda: self._journal.replay_dead_letters(which))
+        self._had_its_turn.clear()
+        self.wake()
+
+    @asynccontextmanager
+    async def turn_of_the_stream(self) -> AsyncIterator[None]:
+        """Its turn at the destination, behind what was revived."""
+        while True:
+            await self._had_its_turn.wait()
+            async with self._destination.turn:
+                if self._had_its_turn.is_set():  # whoever had it before may have parked the sink
+                    yield
+                    return
+
     async def run(self) -> None:
         """Deliver what there is, at once what an earlier process left; then whenever it is woken. Until cancelled."""
         self.wake()
@@ -132,6 +153,8 @@ class Replays:
             self._wanted.clear()
             while events := await self._retry_journal(self._source.next):
                 await self._deliver(events)
+            if not self._wanted.is_set():
+                self._had_its_turn.set()
             self._attempts.clear()
             self._failing.clear()
             self._failing_since_s.clear()
@@ -154,6 +177,7 @@ class Replays:
                     break
             if outcome is None:
                 return
+            self._had_its_turn.set()
             pause_s = pause_after(outcome, self._backoff)
             theirs_alone = isinstance(outcome, Retry) and outcome.after_s is None
             if not theirs_alone:

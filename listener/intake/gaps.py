@@ -96,7 +96,7 @@ class Liveness:
         if self._suspected is None:
             return since
         polled_at, alive = self._suspected
-        return alive if polled_at.seconds_to(since) > 0 and alive.seconds_to(since) > 0 else since
+        return alive if max(polled_at.order, alive.order) < since.order else since
 
     def trust(self) -> None:
         """A look at the chats has found nothing that was not told, or what it found is on record."""
@@ -105,5 +105,5 @@ class Liveness:
     def polled(self, sent_at: Moment | None, *, heard: bool) -> None:
         """A poll that was sent then was answered, with or without a notification."""
         before, self._polled = self._polled, sent_at or self._polled
-        if heard and before is not None and (self._proven is None or self._proven.seconds_to(before) > 0):
+        if heard and before is not None and (self._proven is None or self._proven.order < before.order):
             self._proven = before

@@ -122,16 +122,15 @@ class Monitoring:
             age_ms = -1 if since.monotonic_s is None else max(0, round(since.seconds_to(seen) * 1000))
             return age_ms, seen.wall_ms - since.wall_ms
 
-        missing = {name: before(since) for name, since in self._missing.items()}
-        missing |= {name: before(one.since) for name, one in self._agents.items() if one.since is not None}
-        behind = None if self._since is None else before(self._since)
+        behind, missing = self._since, dict(self._missing)
+        missing |= {name: one.since for name, one in self._agents.items() if one.since is not None}
         if len(missing) > _MOST_STORED:
-            behind, missing = max([*missing.values(), *([] if behind is None else [behind])]), {}
+            behind, missing = min([*missing.values(), *([] if behind is None else [behind])], key=_order), {}
         since = self._revocations.since
         return TeamState(
-            behind=behind,
+            behind=None if behind is None else before(behind),
             ended=self._is_released,
-            missing=tuple(missing.items()),
+            missing=tuple((name, before(at)) for name, at in missing.items()),
             untold=None if self._chats.told or self._untold is None else before(self._untold),
             revoked=None if since is None else before(since),
             lost=self._revocations.is_certain,
@@ -362,7 +361,7 @@ class Monitoring:
             self._has_monitored = True
             self._untold = self._untold or (None if self._chats.told else Moment.of(self._clock))
         if granted and not was_believed:
-            await self._come_into_chats(granted, since or min(regained.values(), key=_wall, default=None))
+            await self._come_into_chats(granted, since or min(regained.values(), key=_order, default=None))
         if login != self._login:
             return  # all this is to be done again
         now = Moment.of(self._clock)
@@ -373,7 +372,7 @@ class Monitoring:
             self._keep_open(since, now)
             await self.listening.record_gap(since, now, NOT_MONITORED, "monitor", None)
         for name, at in regained.items():
-            if since is None or at.seconds_to(since) > 0:
+            if since is None or at.order < since.order:
                 await self.listening.record_gap(at, now, NOT_MONITORED, "monitor", name)
         if since is not None or regained:
             self.listening.reread()
@@ -384,7 +383,7 @@ class Monitoring:
     def _keep_open(self, since: Moment, now: Moment) -> None:
         """Of who is still not monitored, all since then is on record with the team's gap."""
         for one in self._agents.values():
-            if one.since is not None and one.since.seconds_to(since) <= 0:
+            if one.since is not None and one.since.order >= since.order:
                 one.since = now
 
     # --- chats that are gone ------------------------------------------------------------------------------------------
@@ -479,5 +478,5 @@ class Monitoring:
         return agent.login == self._login or (self._is_believed and agent.since is None and agent.why is None)
 
 
-def _wall(moment: Moment) -> int:
-    return moment.wall_ms
+def _order(moment: Moment) -> tuple[bool, float]:
+    return moment.order

@@ -81,7 +81,7 @@ class Receiver:
         host: time, and since when its monotonic clock runs.
 
     Attributes:
-        status: how the account stands; `on_status` is told each change of it.
+        status: how the account stands; `on_status` is told each change of it. `repeats` is what it took last.
         rested: open once its state is stored and nothing of the session is processed any more.
     """
 
@@ -116,7 +116,7 @@ class Receiver:
         self._last_session: SessionState | None = None
         self._stored_at: Moment | None = None
         self.turn = Turn()
-        self._repeats = Repeats(options.known_digests)
+        self.repeats = Repeats(options.known_digests)
         self.seen_chats = SeenChats()
         self._liveness = Liveness()
         self._dead_since: Moment | None = None
@@ -180,7 +180,8 @@ class Receiver:
             # A server may drop a subscription in silence; without the REST API nothing would ever tell.
             chores.append(Chore(tasks, f"subscribe {name}", self.subscribe_again, every_s=options.resubscribe_s))
         if self._rest is not None:
-            chores.append(Chore(tasks, f"keepalive {name}", self._stay_logged_in, every_s=options.keepalive_s))
+            stay = partial(self._stay_logged_in, self._rest)
+            chores.append(Chore(tasks, f"keepalive {name}", stay, every_s=options.keepalive_s))
         return chores
 
     async def _mark_unclean(self) -> None:
@@ -299,7 +300,7 @@ class Receiver:
 
     def _on_batch(self, batch: Batch) -> None:
         decoded = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at.wall_ms)
-        self._repeats.drop_repeats(decoded, more=batch.more)
+        self.repeats.drop_repeats(decoded, more=batch.more)
         self._note(decoded, batch)
         if refused := count_batch(self._metrics, batch, decoded):
             self._log.warning("notifications_refused", reasons=dict(refused), batch=batch.number)
@@ -491,10 +492,9 @@ class Receiver:
             taken=resume.taken,
         )
 
-    async def _stay_logged_in(self) -> None:
+    async def _stay_logged_in(self, rest: Rest) -> None:
         """It is undocumented whether a long poll refreshes the HTTP session: send a cheap request now and then."""
-        assert self._rest is not None  # noqa: S101 - see `_begin_chores`
         try:
-            await self._rest.keepalive()
+            await rest.keepalive()
         except ListenerError as exc:
             self._log.warning("keepalive_failed", error=str(exc))

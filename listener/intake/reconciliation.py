@@ -255,7 +255,7 @@ class Reconciler:
             look = await self._read(Moment.of(self._clock))
             await self._settle(_SETTLE_S)
             # What the server could not tell while polls failed is older than what the chats said, and comes first.
-            await self._until_connected()
+            await _until(self.subscription.is_connected, every_s=_SETTLE_S)
             gap = await self._died_before(look, subscribed=subscribed) if self._continued else None
         except ListenerError as exc:
             _raise_damage(exc)
@@ -334,17 +334,16 @@ class Reconciler:
         if found or gap is not None:
             await self._compare(look, prime=False, gap=gap)
         self._before = Before(look)
+        # One that was held up, as by a journal that could not commit, says little of now.
+        held_up_s = self._clock.monotonic_s() - look.asked_s - 2 * self.subscription.pause_s()
+        self._put_off |= held_up_s > _AGAIN_S and not was_put_off
 
     async def _until_explained(self) -> None:
         """Until a slow notification has come, also one that waits for polls to succeed again."""
         await self._settle(_CONFIRM_S)
         if not self.subscription.is_connected():
-            await self._until_connected()
+            await _until(self.subscription.is_connected, every_s=_SETTLE_S)
             await self._settle(_CONFIRM_S)
-
-    async def _until_connected(self) -> None:
-        while not self.subscription.is_connected():  # noqa: ASYNC110 - as coarse as the settling, and seldom
-            await asyncio.sleep(_SETTLE_S)
 
     async def _report_dead(self, untold: int, until: Moment | None) -> Gap | None:
         self._metrics.count("unreported_changes_total", untold)
@@ -472,8 +471,7 @@ class Reconciler:
         await asyncio.sleep(seconds + self.subscription.pause_s())
 
     async def _until_quiet(self) -> None:
-        while self.subscription.pending() or self.subscription.turn.locked():  # noqa: ASYNC110 - nothing signals that nothing is pending
-            await asyncio.sleep(_QUIET_S)
+        await _until(lambda: not (self.subscription.pending() or self.subscription.turn.locked()), every_s=_QUIET_S)
 
     def _count(self, result: str) -> None:
         self._metrics.count("reconciliations_total", 1, result)
@@ -494,3 +492,8 @@ def _raise_damage(exc: ListenerError) -> None:
     """A damaged journal is for the supervisor's next start, a fenced process begins anew; everything else passes."""
     if isinstance(exc, JournalDamaged | JournalFenced):
         raise exc
+
+
+async def _until(is_so: Callable[[], bool], *, every_s: float) -> None:
+    while not is_so():  # noqa: ASYNC110 - nothing signals it, and seconds do not matter
+        await asyncio.sleep(every_s)

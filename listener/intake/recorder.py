@@ -128,7 +128,7 @@ class Recorder:
         self._sources = sources or {}
         self._disposition_type = f"{type_prefix}.chat.{Kind.DISPOSITION}"
         self._gap_type = f"{type_prefix}.chat.{Kind.GAP}"
-        self._backoff = backoff or Backoff(first_s=0.2, limit_s=5.0, uniform=host.random.uniform)
+        self._backoff = backoff or Backoff(first_s=0.2, limit_s=1.0, uniform=host.random.uniform)
         self._on_record = on_record
         self._received_at = lru_cache(maxsize=16)(rfc3339)  # a batch is received in one moment
         self._waiting: list[tuple[Entry, Callable[[], None]]] = []

@@ -42,7 +42,7 @@ class Revocations:
     def note(self, at: Moment, *, since: Moment | None = None, is_certain: bool = False) -> bool:
         """The supervisor is out of a chat at `at`, or was since then; whether a stretch begins with it."""
         begins = self.since is None
-        if self.since is None or (since is not None and since.seconds_to(self.since) > 0):
+        if self.since is None or (since is not None and since.order < self.since.order):
             self.since = since or at
         self._last = at
         self.is_certain = self.is_certain or is_certain

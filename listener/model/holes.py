@@ -5,6 +5,9 @@ from collections.abc import Iterable
 Holes = tuple[tuple[int, int], ...]
 """The first and the last of sequences that no event has, rising: what is deleted, lost, or was left out on purpose."""
 
+JUMP = 1_000_000
+"""If later events may be lost, sequences continue this far above the last known one: a sink may have seen them."""
+
 
 def events_between(after: int, through: int, holes: Holes) -> int:
     """How many events have a sequence above `after`, up to `through`."""

@@ -42,6 +42,11 @@ class Moment(msgspec.Struct, frozen=True):
             return (later.wall_ms - self.wall_ms) / 1000
         return later.monotonic_s - self.monotonic_s
 
+    @property
+    def order(self) -> tuple[bool, float]:
+        """What moments of the past are compared by: what only the wall clock tells was before this machine's start."""
+        return (False, self.wall_ms) if self.monotonic_s is None else (True, self.monotonic_s)
+
     def earlier(self, by_s: float) -> "Moment":
         """So many seconds before, by both clocks."""
         monotonic_s = None if self.monotonic_s is None else self.monotonic_s - by_s

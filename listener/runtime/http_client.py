@@ -8,23 +8,21 @@ import os
 import re
 import ssl
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from http.cookies import BaseCookie, Morsel, SimpleCookie
 from socket import socket
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import hdrs
-from aiohttp.abc import AbstractCookieJar
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.typedefs import LooseCookies
 from yarl import URL
 
-from listener.runtime.cookies import without_date
+from listener.runtime.cookies import CookieJar
+from listener.runtime.urls import HIDDEN, told
 
 LARGEST_HEADER = 64 * 2**10
 """Bytes of one header line, name and value: some Content-Security-Policies are longer than 8 KiB."""
@@ -33,17 +31,14 @@ LARGEST_HEAD = 256 * 2**10
 """Bytes that may come before the status that counts is known: all headers, and all interim answers (RFC 9110, 15.2)."""
 
 _INTERIM = "interim answers included"
-Cookies = tuple[tuple[str, str, str, str], ...]
-"""Name, value, domain and path of each cookie."""
 
 _SLICE = 16 * 2**10
 _SLICE_OF_FRAMES = 4 * 2**10  # 16 KiB may hold 8,000 frames of a websocket, 35 ms of work
 _NO_ROOM = bytearray()
 E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
-_NO_URL = URL()
 _TEXT_CHARACTERS = 200
-_URL = re.compile(r"(\w+://)(?:[^\s/?#]*@)?([^\s/?#]*)\S*")
+_URL = re.compile(r"\w+://\S*")
 
 
 class HeadTooLarge(aiohttp.ClientError):
@@ -266,93 +261,6 @@ class Connector(aiohttp.TCPConnector):
         return transport, protocol
 
 
-class CookieJar(AbstractCookieJar):
-    """The cookies of one client: each is kept until the server deletes or replaces it, see `without_date`.
-
-    What goes by a `Set-Cookie` and what goes along with a request is decided by aiohttp's own jar. One that is kept
-    takes 3 KB, so it is filled when it is asked, which is seldom: the head of a poll is kept.
-
-    Attributes:
-        changes: how often anything has changed in it.
-        content: of each cookie its name, value, domain and path.
-    """
-
-    unsafe = True  # also those of servers that are named by IP address
-    quote_cookie = False  # quotes that the server did not write break the stickiness of load balancers
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.changes = 0
-        self.content: Cookies = ()
-        self._taken = 0  # what was taken last, and has changed nothing since
-        self._marks: tuple[tuple[bool, bool], ...] = ()  # of each whether it is for TLS alone, and for this host alone
-
-    @property
-    def cookies(self) -> MappingProxyType[tuple[str, str], SimpleCookie]:
-        """See aiohttp."""
-        return self._filled().cookies
-
-    @property
-    def host_only_cookies(self) -> frozenset[tuple[str, str, str]]:
-        """See aiohttp."""
-        return self._filled().host_only_cookies
-
-    def __iter__(self) -> Iterator[Morsel[str]]:
-        return iter(self._filled())
-
-    def __len__(self) -> int:
-        return len(self.content)
-
-    def restore(self, cookies: Cookies, host: str) -> None:
-        """Hold these, as if this host had set them again."""
-        self.changes += 1
-        self.content = tuple((name, value, host, path or "/") for name, value, _domain, path in cookies)
-        self._marks = ((False, True),) * len(cookies)
-
-    def clear(self, predicate: Callable[[Any], bool] | None = None) -> None:
-        """See aiohttp."""
-        self._keep(lambda jar: jar.clear(predicate))
-
-    def clear_domain(self, domain: str) -> None:
-        """See aiohttp."""
-        self._keep(lambda jar: jar.clear_domain(domain))
-
-    def update_cookies(self, cookies: LooseCookies, response_url: URL = _NO_URL) -> None:
-        """See aiohttp."""
-        self._keep(lambda jar: jar.update_cookies(cookies, response_url))
-
-    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
-        """Take the `Set-Cookie` headers of an answer; some balancers add the same to each."""
-        if self._taken != hash((self.changes, response_url, *headers)):
-            undated = [without_date(header) for header in headers]
-            self._keep(lambda jar: jar.update_cookies_from_headers(undated, response_url))
-            self._taken = hash((self.changes, response_url, *headers))
-
-    def filter_cookies(self, request_url: URL = _NO_URL) -> "BaseCookie[str]":
-        """See aiohttp."""
-        return self._filled().filter_cookies(request_url)
-
-    def _keep(self, change: Callable[[aiohttp.CookieJar], None]) -> None:
-        jar = self._filled()
-        change(jar)
-        content = tuple((cookie.key, cookie.value, cookie["domain"], cookie["path"]) for cookie in jar)
-        alone = jar.host_only_cookies
-        marks = tuple((bool(one["secure"]), (one["domain"], one["path"].rstrip("/"), one.key) in alone) for one in jar)
-        if (content, marks) != (self.content, self._marks):
-            self.content, self._marks = content, marks
-            self.changes += 1
-
-    def _filled(self) -> aiohttp.CookieJar:
-        jar = aiohttp.CookieJar(unsafe=self.unsafe, quote_cookie=self.quote_cookie)
-        for (name, value, domain, path), (is_secure, is_of_host) in zip(self.content, self._marks, strict=True):
-            morsel: Morsel[str] = Morsel()
-            # What unpickling one does: Python refuses to create some names and values that servers use.
-            morsel.__setstate__({"key": name, "value": value, "coded_value": value})  # type: ignore[attr-defined]
-            morsel["path"], morsel["secure"], morsel["domain"] = path, is_secure, "" if is_of_host else domain
-            jar.update_cookies([(name, morsel)], URL.build(scheme="https", host=domain) if domain else _NO_URL)
-        return jar
-
-
 async def _refuse_redirect(_: Any, _context: SimpleNamespace, params: aiohttp.TraceRequestRedirectParams) -> None:
     """For a websocket's upgrade, where aiohttp follows redirects: cookies and tokens would go to another server."""
     response = params.response
@@ -477,6 +385,21 @@ def _unconnected(exc: aiohttp.ClientConnectorError, peer: str = "") -> str:
 
 
 def _short(exc: BaseException) -> str:
-    """One line of printable characters, with no more of a URL than its host: its path and query may be a secret."""
-    text = "".join(c if c.isprintable() else " " for c in str(exc).removeprefix("[Errno None] "))
-    return " ".join(_URL.sub(r"\1\2", text).split())[:_TEXT_CHARACTERS] or type(exc).__name__
+    """One line of printable characters, with URLs as they are told."""
+    text = one_line(str(exc).removeprefix("[Errno None] "))
+    return _URL.sub(_told, text)[:_TEXT_CHARACTERS] or type(exc).__name__
+
+
+def _told(found: re.Match[str]) -> str:
+    try:
+        return told(URL(found[0]))
+    except ValueError:
+        return HIDDEN
+
+
+def one_line(text: str) -> str:
+    """What a peer says, in one line of printable characters.
+
+    In the text of a head, a byte that is no UTF-8 is half of a surrogate pair, which no JSON can hold.
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

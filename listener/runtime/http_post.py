@@ -18,7 +18,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from listener.runtime.http_client import LARGEST_HEADER, Connector, CookieJar, HeadTooLarge, Inlet, bare
+from listener.runtime.cookies import CookieJar
+from listener.runtime.http_client import LARGEST_HEADER, Connector, HeadTooLarge, Inlet, bare
 from listener.runtime.visitor import Http
 
 _INTERIM = range(100, 200)
@@ -148,13 +149,11 @@ class Poster:
 
     def _request(self, headers: Mapping[str, str]) -> aiohttp.ClientRequest:
         """As aiohttp would make it: what it says of itself, where it goes, and its cookies."""
-        return aiohttp.ClientRequest(
-            hdrs.METH_POST,
-            self._url,
-            headers=CIMultiDict([*self._http.headers.items(), *headers.items()]),
-            cookies=self._jar.filter_cookies(self._url),
-            loop=asyncio.get_running_loop(),
-        )
+        all_of_them = CIMultiDict([*self._http.headers.items(), *headers.items()])
+        if cookies := self._jar.header(self._url):
+            all_of_them[hdrs.COOKIE] = cookies
+        loop = asyncio.get_running_loop()
+        return aiohttp.ClientRequest(hdrs.METH_POST, self._url, headers=all_of_them, loop=loop)
 
     def _not_http(self, exc: HttpProcessingError) -> aiohttp.ClientResponseError:
         nothing: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-COLUMNS = """
-current_setting('server_version') AS version,
+PROFILE = """
+SELECT current_setting('server_version') AS version,
 current_setting('server_encoding') AS encoding,
 current_setting('fsync') AS fsync,
 current_setting('full_page_writes') AS full_page_writes,
@@ -15,7 +15,7 @@ current_setting('synchronous_standby_names') AS synchronous_standbys,
 pg_is_in_recovery() AS standby,
 (SELECT count(*) FROM pg_stat_replication) AS standbys
 """
-"""What a SELECT has to ask for the fields of `Profile`."""
+"""Asks for the fields of `Profile`."""
 
 _TEXT_CHARACTERS = 200
 

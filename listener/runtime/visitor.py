@@ -8,7 +8,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from listener.runtime.http_client import CookieJar, new_session
+from listener.runtime.cookies import CookieJar
+from listener.runtime.http_client import new_session
 
 
 class Visitor:

@@ -56,16 +56,16 @@ async def play(
     *,
     events: int,
     pace: float,
-    rng: random.Random,
+    seed: int,
     agents: Sequence[str] | None = None,
     media: Sequence[str] = (CHAT.name,),
 ) -> Summary:
     """Play until `events` dispositions have changed and every chat, email and call has ended.
 
-    The order of things depends on `rng` only. `pace` is the mean time between two steps, in seconds; 0 yields to the
+    The order of things depends on `seed` only. `pace` is the mean time between two steps, in seconds; 0 yields to the
     event loop between steps and never waits. `agents` are all of the simulator's by default.
     """
-    wanted = tuple(MEDIA[name] for name in media)
+    wanted, rng = tuple(MEDIA[name] for name in media), random.Random(seed)  # noqa: S311 - dice of a play, nothing secret
     day = _Day(sim=sim, agents=tuple(agents or sim.center.agents), events=events, rng=rng, media=wanted)
     for _ in day.steps():
         await asyncio.sleep(pace * rng.uniform(0.5, 1.5))

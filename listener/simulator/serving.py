@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import random
 from collections.abc import Callable
 
 import structlog
@@ -35,6 +34,5 @@ async def serve(options: SimulatorOptions, *, ready: Callable[[str], None], day:
 async def _play_when_heard(sim: Simulator, day: WorkingDay) -> None:
     while not any(sim.subscribed(agent, day.media) for agent in sim.center.agents):
         await sim.next_subscription()
-    rng = random.Random(day.seed)  # noqa: S311 - dice of a play, nothing secret
-    summary = await play(sim, events=day.events, pace=day.pace_s, rng=rng, media=day.media)
+    summary = await play(sim, events=day.events, pace=day.pace_s, seed=day.seed, media=day.media)
     log.info("working_day_over", chats=summary.chats, changes=summary.changes, repeated=summary.repeated)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from listener.config import schema
+from listener.config.login import LoginSettings
 from listener.config.schema import Folders, did_you_mean, from_text, problems_of
 from listener.errors import ConfigError, Problem
 from listener.model.event import Event
@@ -124,7 +125,6 @@ class SinkKind(Generic[S]):
         newest: the highest sequence at the destination, and when its event came (epoch milliseconds), where that can
             be told from the host alone; None if it cannot. Blocks, and does not raise.
         refusals: what the host refuses at this moment, found without a connection or a change: likewise.
-        exposures: what of a secret passes a network unencrypted: likewise.
     """
 
     name: str
@@ -139,7 +139,6 @@ class SinkKind(Generic[S]):
     problems: Callable[[S, FormName], Iterable[tuple[str, str]]] = _no_problems
     newest: Callable[[SinkContext, S], tuple[int, int] | None] = lambda _context, _settings: None
     refusals: Callable[[SinkContext, S], Iterable[tuple[str, str]]] = _nothing
-    exposures: Callable[[SinkContext, S], Iterable[tuple[str, str]]] = _nothing
 
 
 def kinds() -> dict[str, EntryPoint]:
@@ -285,23 +284,27 @@ def secrets_of(name: str, lane: Lane, base: Path) -> list[str]:
 
 def host_problems(name: str, lane: Lane, base: Path) -> list[Problem]:
     """What the host refuses a sink at this moment, without a connection; nothing where its keys are wrong. Blocks."""
-    return _told(name, lane, base, lambda kind: kind.refusals)
+    return _told(name, lane, base, lambda kind, context, settings: kind.refusals(context, settings))
 
 
 def exposures(name: str, lane: Lane, base: Path) -> list[Problem]:
-    """What of a sink's secrets passes a network unencrypted; likewise."""
-    return _told(name, lane, base, lambda kind: kind.exposures)
+    """Which of a sink's logins may pass a network unencrypted; likewise."""
+    return _told(name, lane, base, lambda _kind, _context, settings: _exposures(settings))
+
+
+def _exposures(settings: BaseModel) -> Iterable[tuple[str, str]]:
+    return settings.exposures() if isinstance(settings, LoginSettings) else ()
 
 
 def _told(
-    name: str, lane: Lane, base: Path, teller: Callable[[SinkKind[Any]], Callable[..., Iterable[tuple[str, str]]]]
+    name: str, lane: Lane, base: Path, tell: Callable[[SinkKind[Any], SinkContext, Any], Iterable[tuple[str, str]]]
 ) -> list[Problem]:
     try:
         kind, settings = _settings(name, lane, base)
     except ConfigError:
         return []
     context = SinkContext(name=name, base=base)
-    return [Problem(context.setting(key), text) for key, text in teller(kind)(context, settings)]
+    return [Problem(context.setting(key), text) for key, text in tell(kind, context, settings)]
 
 
 class Patience(NamedTuple):

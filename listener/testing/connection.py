@@ -123,6 +123,10 @@ class MemoryConnection:
         """Store a batch whole or not at all; its events get the sequences behind the newest, without a hole."""
         return await self._call(partial(self._database.append, me, number, batch, revisions, seen_ages_ms))
 
+    async def begin_above(self, me: int, known: int, top: int) -> int | None:
+        """Let sequences go on above `top` where no event came up to `known`; None where none is lost."""
+        return await self._call(partial(self._database.begin_above, me, known, top))
+
     async def read(self, after: int, limit: int) -> Sequence[Event]:
         """As `ports.Journal.read`."""
         return await self._call(partial(self._database.store.read, after, limit))

@@ -95,6 +95,7 @@ class MemoryDatabase:
         self._store = MemoryStore(max_bytes=max_bytes)
         self._revisions: dict[str, int] = {}
         self._revision = 0
+        self._lost = (0, -1)  # the last hole that a loss has left
         self._seen_s: dict[str, float] = {}
         self._incarnations = 0
         self._epochs = 0
@@ -300,6 +301,14 @@ class MemoryDatabase:
             if last > sequence and not waiter.done():
                 waiter.set_result(None)
         return replica.answer
+
+    def begin_above(self, me: int, known: int, top: int) -> int | None:
+        """Let sequences go on above `top` where no event came up to `known`; None where none is lost."""
+        self._alive(me)
+        if (newest := self._store.last_sequence) < known:
+            self._lost, self._store.last_sequence = (newest + 1, top), top
+        first, last = self._lost
+        return last if last == self._store.last_sequence and first <= known else None
 
     def last_values(self, chat_ids: Collection[str]) -> tuple[list[LastValue], dict[str, int]]:
         """Every last value of these chats, and the revision of each chat that has any."""

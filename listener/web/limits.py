@@ -58,19 +58,17 @@ class Refusals:
 
     def logger(self) -> logging.Logger:
         """A logger for aiohttp, which reports by it what never becomes a request: what it says is noted here."""
-        logger = logging.Logger("http")  # noqa: LOG001 - no name in the process-wide tree: it belongs to one server
-        logger.addHandler(_Noting(self))
-        return logger
+        return _Noting(self)
 
 
-class _Noting(logging.Handler):
-    """Takes aiohttp's records to the refusals."""
+class _Noting(logging.Logger):
+    """Takes aiohttp's records to the refusals; not in the process-wide tree, since it belongs to one server."""
 
     def __init__(self, refusals: Refusals) -> None:
-        super().__init__(logging.DEBUG)
+        super().__init__("http")
         self._refusals = refusals
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def handle(self, record: logging.LogRecord) -> None:
         """Bytes that are no HTTP are the client's fault; a client that is gone is none; any other exception is ours."""
         error = record.exc_info[1] if record.exc_info else None
         remote = str(record.args[0]) if isinstance(record.args, tuple) and record.args else None

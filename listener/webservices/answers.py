@@ -23,6 +23,7 @@ from listener.errors import (
 )
 from listener.runtime import http_client
 from listener.runtime.backoff import retry_after_s
+from listener.runtime.urls import told
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ PARTIAL = 7
 LONGEST_WAIT_S = 3600.0  # a Retry-After beyond this would look like a dead listener
 
 _MESSAGE_CHARS = 200
+_LOCATION_CHARS = 2000
 SMALL_BYTES = 2**20  # so much holds up the event loop for less than 50 ms, even if each byte is an element
 _WINDOW_BYTES = 2**15
 _PIECE_ELEMENTS, _PIECE_BYTES = 500, 2**18
@@ -163,8 +165,8 @@ async def _objects(body: bytes, most: int) -> list[msgspec.Raw]:
             elif is_text or len(what) > 1:
                 continue
             elif what in b"{[":
+                start = mark.start() if depth == 1 else start
                 depth += 1
-                start = mark.start() if depth == 2 else start  # noqa: PLR2004 - the array is the first
             else:
                 depth -= 1
                 if depth == 1:
@@ -210,15 +212,12 @@ def _describe(reply: Reply, answer: Answer | None) -> str:
 
 
 def _target(location: str) -> str:
-    """A redirect's target without user, query, fragment and path parameters, where sessions are named."""
     try:
-        url = URL(location)
-        shown = url.with_user(None) if url.absolute else url
+        return _short(told(URL(location[:_LOCATION_CHARS]))) or "nowhere"
     except ValueError:
         return "an unreadable address"
-    return _short(str(shown.with_query(None).with_fragment(None)).partition(";")[0]) or "nowhere"
 
 
 def _short(text: str) -> str:
     """One line of at most 200 characters."""
-    return " ".join(text.split())[:_MESSAGE_CHARS]
+    return http_client.one_line(text)[:_MESSAGE_CHARS]

@@ -23,6 +23,7 @@ from listener.errors import (
 from listener.model.media import CHAT, MediaType
 from listener.runtime.host import THIS_HOST
 from listener.runtime.http_client import bare
+from listener.runtime.urls import told
 from listener.runtime.visitor import Http
 from listener.webservices import csrf
 from listener.webservices.answers import PARTIAL, SMALL_BYTES, Reply, check, decode, elements, read_or_none, unanswered
@@ -86,7 +87,7 @@ class Session:
     ) -> None:
         base = URL(url)
         self._base = str(base).rstrip("/")
-        self._server = str(base.origin())
+        self._server = told(base)
         self._username = username
         self._password = password
         self._http = http

@@ -98,7 +98,8 @@ class FindingDecoder(NotificationDecoder):
         return self._known().decode_read(payloads, account=account, received_ms=received_ms, media_type=media_type)
 
     def _known(self) -> NotificationDecoder:
-        assert self._decoder is not None, "nothing is heard before `learn`"  # noqa: S101 - see `Engine.login_first`
+        if self._decoder is None:
+            raise RuntimeError("nothing is heard before `learn`, see `Engine.login_first`")
         return self._decoder
 
 

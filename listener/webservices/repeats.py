@@ -111,6 +111,11 @@ class Repeats:
         self._recent = dict.fromkeys(known)
         self._before = self._now = 0
 
+    @property
+    def known(self) -> tuple[bytes, ...]:
+        """The digests of these, oldest first."""
+        return tuple(self._recent)
+
     def drop_repeats(self, decoded: DecodedBatch, *, more: bool = False) -> None:
         """Remove repeated notifications from a batch; they count as filtered, with the reason `repeated`.
 

@@ -125,7 +125,7 @@ async def test_an_event_that_is_refused_is_a_letter_with_what_the_receiver_said(
     (letter,) = await settled(run, 2)
     assert taken(receiver) == [1, 3]
     assert (letter["sink"], letter["attempts"], letter["answer"]) == ("crm", 1, '{"error": "no such code here"}')
-    assert letter["reason"] == f"127.0.0.1:{receiver.port} answered 422"
+    assert letter["reason"] == f"{receiver.url} answered 422"
     status, shown = await run("dead-letters", "show", letter["eventId"][:8])
     assert status == 0
     assert 'answer    {"error": "no such code here"}' in shown
@@ -168,11 +168,11 @@ async def test_a_replay_says_what_was_rejected_again_and_waits_for_nobody_who_is
     status, lines = await run("dead-letters", "replay", "--all")
     assert (status, lines[0]) == (1, "1 delivered, 1 rejected again")
     (letter,) = await settled(run, 1)
-    assert (letter["attempts"], letter["reason"]) == (2, f"127.0.0.1:{receiver.port} answered 413")
+    assert (letter["attempts"], letter["reason"]) == (2, f"{receiver.url} answered 413")
     receiver.judge = refuses(1, status=403)
     status, lines = await run("dead-letters", "replay", "--all")
     assert (status, lines[0]) == (1, "0 delivered, 1 still to come")
-    assert f"error: sink crm is parked: 127.0.0.1:{receiver.port} answered 403" in lines[1]
+    assert f"error: sink crm is parked: {receiver.url} answered 403" in lines[1]
     receiver.judge = None
     assert await run("sinks", "resume", "--all") == (0, ["crm resumed"])
     await settled(run)
@@ -243,7 +243,7 @@ async def test_an_event_that_fails_for_the_whole_horizon_is_given_up_and_holds_n
     (letter,) = await settled(run, 2)
     assert loop.time() - began >= 1.8
     assert (letter["reason"], letter["attempts"] >= 5) == ("not taken within 0.0005 h", True)
-    assert letter["answer"] == f'127.0.0.1:{receiver.port} answered 500: {{"error": "no such code here"}}'
+    assert letter["answer"] == f'{receiver.url} answered 500: {{"error": "no such code here"}}'
     await eventually(lambda: taken(receiver) == [1, 3, 4])
     await site.publish(5)
     await eventually(lambda: taken(receiver) == [1, 3, 4, 5])

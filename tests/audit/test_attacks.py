@@ -5,6 +5,7 @@ import zlib
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -233,16 +234,19 @@ WORLDS = {
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(**WORLDS)
-def test_what_passes_is_what_was_written_whatever_he_does(tmp_path_factory, files, signed, deeds):
-    play(tmp_path_factory.mktemp("attack"), files, signed, deeds)
+def test_what_passes_is_what_was_written_whatever_he_does(files, signed, deeds):
+    with TemporaryDirectory() as folder:
+        play(Path(folder), files, signed, deeds)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1200)
-@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.timeout(600)  # five seconds of a core
+@pytest.mark.parametrize("_thousand", range(10))
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(**WORLDS)
-def test_what_passes_is_what_was_written_ten_thousand_times(tmp_path_factory, files, signed, deeds):
-    play(tmp_path_factory.mktemp("attack"), files, signed, deeds)
+def test_what_passes_is_what_was_written_ten_thousand_times(_thousand, files, signed, deeds):
+    with TemporaryDirectory() as folder:
+        play(Path(folder), files, signed, deeds)
 
 
 class Downtime(Attack):
@@ -339,16 +343,18 @@ def outlive(folder: Path, signed: int, unsigned: int, oldest: int, more: int, de
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(**DOWNTIMES)
-def test_the_listener_signs_nothing_but_what_it_delivered(tmp_path_factory, **world):
-    outlive(tmp_path_factory.mktemp("down"), **world)
+def test_the_listener_signs_nothing_but_what_it_delivered(**world):
+    with TemporaryDirectory() as folder:
+        outlive(Path(folder), **world)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(**DOWNTIMES)
-def test_the_listener_signs_nothing_but_what_it_delivered_two_thousand_times(tmp_path_factory, **world):
-    outlive(tmp_path_factory.mktemp("down"), **world)
+def test_the_listener_signs_nothing_but_what_it_delivered_two_thousand_times(**world):
+    with TemporaryDirectory() as folder:
+        outlive(Path(folder), **world)
 
 
 def test_a_listener_that_was_only_killed_proves_everything(tmp_path):

@@ -87,7 +87,7 @@ def outcome(work, *args):
 
 def parsed(text):
     moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None or not datetime(1000, 1, 2, tzinfo=UTC) <= moment < datetime(9999, 12, 31, tzinfo=UTC):
+    if moment.tzinfo is None or not datetime(1000, 1, 2, tzinfo=UTC) <= moment < datetime(9998, 12, 31, tzinfo=UTC):
         raise ValueError(text)
     return round(moment.timestamp() * 1000)
 

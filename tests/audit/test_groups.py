@@ -21,9 +21,8 @@ def grouped(tmp_path, by, *, zone=UTC, agent=None):
     path = tmp_path / "audit.jsonl"
     path.write_bytes(b"".join(LINES))
     groups = Groups(by=by, calendar=Calendar(zone), agent=agent)
-    for row in report_on(path, agent=agent)[0]:
-        groups.add(row)
-    return [(row.group, row.code, row.events) for row in groups.rows()]
+    report = report_on(path, groups=groups, agent=agent)[1]
+    return [(row.group, row.code, row.events) for row in report.grouped()]
 
 
 @pytest.mark.parametrize(
@@ -69,10 +68,7 @@ def test_the_agent_that_is_asked_for_is_the_only_group(tmp_path):
 def test_a_row_tells_the_changes_and_their_times(tmp_path):
     path = tmp_path / "audit.jsonl"
     path.write_bytes(b"".join([LINES[3], LINES[0]]))
-    groups = Groups(by=By.CODE, calendar=Calendar(UTC))
-    for row in report_on(path)[0]:
-        groups.add(row)
-    (row,) = groups.rows()
+    (row,) = report_on(path, groups=Groups(by=By.CODE, calendar=Calendar(UTC)))[1].grouped()
     assert (row.changes, row.first, row.last) == (
         {"changed": 1, "set": 1},
         "2026-11-22T09:00:00.000Z",

@@ -51,6 +51,7 @@ def test_what_made_the_trail_finds_it(make_trail, append, path):
         b"not ours\n",
         b'{"sequence":"x"}\n',
         b'{"id":"a","sequence":"0","data":{}}\n',
+        *(written(7).replace(b'"7"', b'"1%b"' % (b"0" * zeros)) for zeros in (16, 18, 40, 5000)),
         disposition_event(9).to_json()[:-30],  # without a line end: a crash cut it
     ],
 )
@@ -75,3 +76,12 @@ def test_a_file_that_cannot_be_read_tells_nothing(path):
     path.mkdir()
     assert newest_event(path) is None
     assert newest_event(path / "nowhere" / "events.jsonl") is None
+
+
+@pytest.mark.parametrize(
+    "data", [b'"x":' + b"[" * 100_000, b'"receivedAt":"0001-01-01T00:00:00+14:00"', b'"to":"\xff"']
+)
+def test_where_a_line_does_not_tell_when_it_came_the_file_does(path, data):
+    path.write_bytes(b'{"id":"a","time":"2026-11-22T09:39:00.123Z","sequence":"7","data":{%b}}\n' % data)
+    os.utime(path, (1000, 1000))
+    assert newest_event(path) == (7, 1_000_000)

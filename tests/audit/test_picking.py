@@ -26,6 +26,8 @@ LINES = [
     event("test"),
     event("later"),
     b"nonsense\n",
+    said().replace(b"IssueResolved", b"\xff"),
+    said(referenceId=2**63),
     b"\n",
 ]
 WANTED = [

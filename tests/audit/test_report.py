@@ -115,16 +115,13 @@ def test_every_time_is_told_in_the_zone(write):
         missed("2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z"),
         said("2026-10-25T01:30:00Z", id="b"),
     )
-    rows, report = report_on(path, zone=ZoneInfo("Europe/Berlin"))
+    berlin = ZoneInfo("Europe/Berlin")
+    rows, report = report_on(path, zone=berlin, groups=Groups(by=By.CODE, calendar=Calendar(berlin)))
     first, last = "2026-10-25T02:30:00.001+02:00", "2026-10-25T02:30:00.000+01:00"
     assert [row.time for row in rows] == [first, "2026-10-25T02:00:00.000+01:00", last]
     assert (rows[1].from_, rows[1].to) == ("2026-10-25T02:00:00.000+02:00", "2026-10-25T02:00:00.000+01:00")
     assert (report.summary().first, report.summary().last) == (first, last)
-    groups = Groups(by=By.CODE, calendar=Calendar(ZoneInfo("Europe/Berlin")))
-    for row in rows:
-        if isinstance(row, Row):
-            groups.add(row)
-    (group,) = groups.rows()
+    (group,) = report.grouped()
     assert (group.first, group.last) == (first, last), "the clocks were set back between them"
 
 

@@ -347,16 +347,28 @@ def test_what_a_killed_listener_left_unsigned_is_signed_where_the_journal_has_it
     assert proven().is_proven()
 
 
-def test_a_line_that_was_appended_meanwhile_is_moved_aside_and_on_record(make_trail, append, proven, path):
+def test_a_line_that_claims_to_stand_behind_more_than_fit_into_memory_is_told_in_a_stretch(make_trail, path):
+    event, number = disposition_event(1), 10**17
+    path.write_bytes(chained(event.to_json(), len(event.data), Head(number, bytes(32)))[0] + b"\n")
+    trail = make_trail(touched=True)
+    trail.settle(known(last=5))
+    trail.close()
+    assert notices(path) == [("unconfirmed", {"firstRecord": 0, "lastRecord": number})]
+
+
+@pytest.mark.parametrize("sequence", [6, 10**17, 10**40])
+def test_a_line_that_was_appended_meanwhile_is_moved_aside_and_on_record(make_trail, append, proven, path, sequence):
     trail = make_trail()
     append(trail, events_of(5))
     trail.close()
-    event = disposition_event(6, value="Forged")
+    event = disposition_event(sequence, value="Forged")
     forged = chained(event.to_json(), len(event.data), head_of(path.read_bytes().splitlines()[-1]))[0] + b"\n"
     with path.open("ab") as file:
         file.write(forged)
     trail = make_trail(touched=True)
-    assert trail.doubtful() == [5, 6], "the last event that is signed tells whether it is the same journal"
+    assert trail.doubtful() == [5, sequence][: 1 + (sequence < 10**18)], (
+        "the last event that is signed tells whether it is the same journal"
+    )
     with capture_logs() as logs:
         assert settled(trail, *events_of(5)) == 1
     (aside,) = path.parent.glob("events.jsonl.quarantined-*")
@@ -367,6 +379,7 @@ def test_a_line_that_was_appended_meanwhile_is_moved_aside_and_on_record(make_tr
     assert notices(path) == [("quarantined", told)]
     assert [(entry["event"], entry["lines"]) for entry in logs] == [("audit_lines_quarantined", 1)]
     append(trail, events_of(3, first=6))
+    assert trail._signer.last.size == 6, "what follows is not late"
     trail.close()
     verdict = proven()
     assert (lines_in(path), verdict.is_proven()) == ([1, 2, 3, 4, 5, 0, 6, 7, 8], True)

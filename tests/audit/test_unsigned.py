@@ -184,8 +184,9 @@ def test_the_journal_is_asked_for_the_last_signed_event_too(path, found):
 
 
 def test_numbers_are_told_as_stretches():
-    assert ranges([]) == []
-    assert ranges([1, 2, 3, 5, 8, 9]) == [(1, 3), (5, 5), (8, 9)]
+    assert ranges(range(0), []) == []
+    assert ranges(range(0), [1, 2, 3, 5, 8, 9]) == [(1, 3), (5, 5), (8, 9)]
+    assert ranges(range(10**17), [10**17, 10**17 + 2]) == [(0, 10**17), (10**17 + 2, 10**17 + 2)]
 
 
 def test_the_sequence_of_a_body_is_that_of_its_line(path, found):

@@ -12,6 +12,8 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode, so its starts do not compile
+
 HERE = Path(__file__).parent
 LIMIT_S = 300.0
 CORES = sorted(os.sched_getaffinity(0))

@@ -10,6 +10,7 @@ from benchmarks.__main__ import BEGIN, END, SECTIONS
 from benchmarks.measuring import Scale
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(300)  # they wait for a disk that others may be using
 OWN_SUITE = {"sinks"}  # it runs the contract suite, which runs anyway
 DAEMONS = {"rivals", "variants", "sessions", "replicas", "many", "latency"}  # each starts many
 without_rivals = pytest.mark.skipif(

@@ -384,6 +384,18 @@ def test_a_formula_is_defused_in_the_sheet_and_itself_in_json(invoke, audit):
     ]
 
 
+def test_a_strange_line_does_not_keep_the_others_from_being_told(invoke, audit, tmp_path):
+    """A text that is no UTF-8, a number that no output has, and a time behind which a calendar ends."""
+    text, number, late = b"\xff", 2**63, "9999-06-01T00:00:00.000Z"
+    lines = [said(id="x").replace(b"IssueResolved", text), said(id="y", referenceId=number), said(late, id="z")]
+    with audit[0].open("ab") as file:
+        file.writelines(lines)
+    for words in ((), ("--json",), ("--csv", "-"), ("--by", "day"), ("--html", tmp_path / "report.html")):
+        result = invoke("audit", "report", *audit, *words)
+        assert (result.exit_code, "altered: 3 findings" in result.stderr) == (1, True)
+        assert "audit.jsonl:7-9: not an event" in result.stderr
+
+
 def edited(path):
     path.write_bytes(path.read_bytes().replace(b'"Bob"', b'"Eve"', 1))
 

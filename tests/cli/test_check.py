@@ -144,7 +144,7 @@ def test_what_is_unsafe_is_a_problem_of_which_run_says_the_same_and_goes_on(invo
         server={"url": "http://gws.example.com"},
         accounts=[{"username": "agent1", "password": "pa55word"}],
     )
-    words = "server.url: each login sends the password to gws.example.com unencrypted: use https://"
+    words = "server.url: the login may pass the network to gws.example.com unencrypted: use https://"
     result = invoke("check", "--config", config)
     assert (result.exit_code, result.stdout) == (78, "")
     assert result.stderr.splitlines() == ["note: `run` logs this and goes on", f"error: {words}"]

@@ -179,7 +179,7 @@ class Terminal:
     def resize(self, lines, columns):
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
-    def until(self, pattern, *, within_s=20.0):
+    def until(self, pattern, *, within_s=60.0):
         """Read on until this is shown; returns what came."""
         came, deadline = "", time.monotonic() + within_s
         while not re.search(pattern, came, re.DOTALL):

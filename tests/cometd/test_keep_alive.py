@@ -84,6 +84,18 @@ async def test_a_login_that_is_granted_is_followed_by_a_connect_at_once_and_no_m
     assert kept.logins == 1
 
 
+@pytest.mark.parametrize(
+    "page", [ExchangeFailed("HTTP 302", http_status=302), b"<html>log in</html>"], ids=["redirect", "page"]
+)
+async def test_a_login_that_ran_out_and_is_answered_with_pages_is_renewed(kept: Kept, page):
+    """The first page may be anything."""
+    kept.login_is_granted = True
+    kept.script.then(page, reply(), page, reply(), page, page, step=Step.CONNECT)
+    await kept.script.asked(7)
+    assert kept.durable.limits_s[:7] == [0.1] * 6 + [0.0]
+    assert kept.logins == 1
+
+
 async def test_a_connect_that_is_granted_renews_the_lease(kept: Kept):
     kept.lease.failed()
     kept.clock.advance(60)

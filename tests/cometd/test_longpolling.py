@@ -26,13 +26,15 @@ from listener.cometd.protocol import Request, Resume, Session, Step
 from listener.cometd.slices import SLICE_BYTES, Slicer
 from listener.cometd.transport import Link
 from listener.errors import ExchangeFailed
+from listener.runtime.cookies import CookieJar
 from listener.runtime.gate import Gate
 from listener.runtime.host import Host
-from listener.runtime.http_client import Connector, CookieJar, new_session
+from listener.runtime.http_client import Connector, new_session
 from listener.runtime.http_post import Answer, Poster
 from listener.testing import ManualClock
 from support.bareserver import BareServer, Handler, new_http
 from support.eventually import eventually
+from support.wire import saying, talking
 
 POLL = Request(step=Step.CONNECT, payload=[{"id": "1", "channel": "/meta/connect"}], hold_ms=100)
 BODY = b'[{"channel": "/meta/connect", "id": "1", "successful": true}]'
@@ -164,6 +166,14 @@ async def test_another_status_may_stand_for_an_answer_that_the_server_had_given(
     assert line.payloads == []
 
 
+async def test_a_reason_in_another_encoding_is_told_in_text_that_json_can_hold():
+    """Servers tell it in the language of their host."""
+    refusal = b"HTTP/1.1 503 Nicht verf\xfcgbar \x1b[1m\r\nContent-Length: 0\r\n\r\n"
+    async with talking(saying(refusal)) as url, new_http() as http:
+        failure = await Line(url, http).failure()
+    assert str(failure) == "HTTP 503 Nicht verf gbar [1m"
+
+
 @pytest.mark.parametrize("hang", [False, True], ids=["closed", "black hole"])
 async def test_what_a_cut_answer_had_brought_is_handed_over_before_the_failure(serve: Serve, hang: bool):
     _, line = await serve(cut(b'[{"channel": "/c"', hang=hang), margin_s=0.2)
@@ -203,6 +213,16 @@ async def test_a_hold_of_ten_minutes_is_not_ended_by_the_librarys_own_five():
         await line.poll()
         await line.transport.close()
     assert [(timeout.total, timeout.connect) for timeout in noting.timeouts] == [(None, 3)]
+
+
+async def test_a_session_that_goes_on_has_one_connection_for_all_that_it_asks_in_turn():
+    noting = Noting(limit=0)
+    async with BareServer(answering()) as server, new_session(noting, cookies=CookieJar()) as http:
+        line = Line(server.url, http)
+        for step in (Step.CONNECT, Step.SUBSCRIBE, Step.CONNECT, Step.HANDSHAKE):
+            await line.poll(Request(step=step, payload=POLL.payload))
+        await line.transport.close()
+    assert len(noting.timeouts) == 1
 
 
 async def test_a_server_that_cannot_be_reached_has_lost_nothing():

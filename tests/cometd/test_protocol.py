@@ -355,6 +355,9 @@ def test_an_unreadable_error_is_a_refusal_and_costs_no_session(error: Any):
 def test_the_error_of_a_refusal_is_told():
     assert connect(connected(), successful=False, error="500::busy").error == "500::busy"
     assert connect(connected(), successful=False).error == "/meta/connect was not successful"
+    for word in ("none", "handshake"):
+        ended = connect(connected(), successful=True, advice={"reconnect": word})
+        assert ended.error == "the server ended the session"
 
 
 def test_what_is_refused_beside_the_cycle_does_not_end_the_session():

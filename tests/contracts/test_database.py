@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from listener.errors import JournalError, JournalFenced
+from listener.errors import JournalError
 from listener.journal.shared.database import Database
 from listener.model.event import (
     EVERY_DEAD_LETTER,
@@ -25,7 +25,7 @@ from listener.model.filter import EVERY_EVENT, EventFilter
 from listener.model.replica import Grant, Offer
 from listener.testing import SAMPLE_MS, ManualClock, MemoryConnection, MemoryDatabase, sample_event, sample_gap
 from support.pgbouncer import PgBouncer
-from support.postgresjournal import PostgresWorld
+from support.postgresjournal import PostgresWorld, fenced
 from support.postgresserver import PostgresServer
 
 CALLS = [name for name, value in vars(Database).items() if inspect.iscoroutinefunction(value)]
@@ -216,15 +216,13 @@ async def test_an_older_replica_of_the_name_is_evicted(one, database):
     await one.offer("account/a")
     await one.beat()
     again = await joined(database)
-    with pytest.raises(JournalFenced):
-        await one.beat()
+    await fenced(one.beat)
     assert [report.incarnation for report in await database.replicas()] == [again.me]
 
 
 async def test_whoever_has_not_beaten_for_a_lease_is_evicted_by_one_that_has(world, one, two):
     await steady(world, one)
-    with pytest.raises(JournalFenced):
-        await two.beat()
+    await fenced(two.beat)
 
 
 async def test_whoever_is_late_by_less_is_not(world, one, two):
@@ -250,8 +248,7 @@ async def test_whoever_was_late_itself_evicts_nobody_until_it_was_steady_for_a_l
     await two.beat()
     for _ in range(2):  # under load its own beats have breaks, which excuse others
         await steady(world, one)
-    with pytest.raises(JournalFenced):
-        await two.beat()
+    await fenced(two.beat)
 
 
 async def test_nor_does_whoever_was_nearly_late_itself(world, one, two):
@@ -270,8 +267,7 @@ async def test_whoever_beats_slowly_evicts_all_the_same(world, one, two):
     for _ in range(4):
         await world.pass_s(LEASE_S * 0.7)
         await one.beat()
-    with pytest.raises(JournalFenced):
-        await two.beat()
+    await fenced(two.beat)
 
 
 async def test_whoever_has_just_joined_evicts_nobody(world, one):
@@ -286,21 +282,20 @@ async def test_nothing_of_an_evicted_replica_is_stored(world, one, two):
     await two.offer("account/a")
     grants = [Grant("account/a", 1)]
     await steady(world, one)
-    fenced = (
-        two.database.append(two.me, 2, batch(2, values=[value("c", "A")]), {}, {}),
-        two.database.append(two.me, 1, batch(1), {}, {}),
-        two.database.advance(two.me, "crm", 1, [letter("crm", 1)]),
-        two.database.settle_replays(two.me, "crm", [1], []),
-        two.database.store_lane_state(two.me, LaneState(sink="crm")),
-        two.database.retain(two.me, before_ms=2**50, keep_for=[], max_bytes=None),
-        two.database.offer(two.me, [Offer(duty="account/b")]),
-        two.database.release(two.me, grants),
-        two.database.beat(two.me, seen=0),
-        two.database.leave(two.me),
+    calls = (
+        lambda: two.database.append(two.me, 2, batch(2, values=[value("c", "A")]), {}, {}),
+        lambda: two.database.append(two.me, 1, batch(1), {}, {}),
+        lambda: two.database.advance(two.me, "crm", 1, [letter("crm", 1)]),
+        lambda: two.database.settle_replays(two.me, "crm", [1], []),
+        lambda: two.database.store_lane_state(two.me, LaneState(sink="crm")),
+        lambda: two.database.retain(two.me, before_ms=2**50, keep_for=[], max_bytes=None),
+        lambda: two.database.offer(two.me, [Offer(duty="account/b")]),
+        lambda: two.database.release(two.me, grants),
+        lambda: two.database.beat(two.me, seen=0),
+        lambda: two.database.leave(two.me),
     )
-    for call in fenced:
-        with pytest.raises(JournalFenced):
-            await call
+    for call in calls:
+        await fenced(call)
     database = one.database
     assert await sequences(database) == [1]
     assert await database.last_values(["c"]) == ([], {})
@@ -317,8 +312,7 @@ async def test_whoever_has_left_is_gone_at_once_and_what_it_had_is_free(one, two
     await one.database.leave(one.me)
     assert [grant.duty for grant in (await two.beat()).granted] == ["account/a"]
     assert [report.name for report in await two.database.replicas()] == ["two"]
-    with pytest.raises(JournalFenced):
-        await one.append(1)
+    await fenced(lambda: one.append(1))
 
 
 async def test_replicas_are_told_by_name(world, one, two):
@@ -706,6 +700,32 @@ async def test_a_session_is_as_old_as_it_was_and_grows_older(world, one, databas
     assert 10_000 <= ages["b"] < ages["a"]
     assert [state.account for state, _ in await database.sessions(["b", "c"])] == ["b"]
     assert await database.sessions([]) == []
+
+
+async def test_sequences_go_on_above_what_is_lost_and_that_is_told_until_something_is_stored(database, one, two):
+    await one.append(1, 2)
+    assert await database.begin_above(one.me, 2, 100) is None
+    assert await database.begin_above(one.me, 5, 100) == 100
+    assert await two.database.begin_above(two.me, 4, 99) == 100
+    assert await two.database.begin_above(two.me, 2, 99) is None
+    assert (await one.append(3)).last_sequence == 101
+    assert await database.begin_above(one.me, 5, 200) is None
+    assert await sequences(database) == [1, 2, 101]
+    stats = await database.stats()
+    assert (stats.events, stats.holes) == (3, ((1, 0), (3, 100)))
+
+
+async def test_no_event_gets_a_sequence_that_is_given_up_at_the_same_time(database, one, two):
+    appends = [asyncio.create_task(one.append(number)) for number in range(1)]
+    for known in range(10, 200, 10):
+        found, _ = await asyncio.gather(two.database.begin_above(two.me, known, known + 5), *appends)
+        appends = [asyncio.create_task(one.append(known))]
+        assert found in (None, known + 5)
+    await asyncio.gather(*appends)
+    stats = await database.stats()
+    kept = await sequences(database)
+    assert stats.events == len(kept) == len(set(kept)) == 20
+    assert not [n for n in kept for first, last in stats.holes if first <= n <= last]
 
 
 async def test_appends_at_once_leave_no_hole_and_show_in_order(world, one, two):

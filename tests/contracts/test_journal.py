@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from listener.errors import JournalError, JournalFull, JournalLocked, JournalStale
 from listener.journal.shared import Membership, SharedJournal
 from listener.journal.sqlite import SqliteJournal, dead_letters
+from listener.journal.sqlite.lock import Known
 from listener.model.event import (
     EVERY_DEAD_LETTER,
     Change,
@@ -24,7 +25,7 @@ from listener.model.event import (
     SessionState,
 )
 from listener.model.filter import EVERY_EVENT, DeadLetterGroup, EventFilter
-from listener.model.holes import events_between
+from listener.model.holes import JUMP, events_between
 from listener.runtime.host import Host
 from listener.testing import (
     SAMPLE_MS,
@@ -77,9 +78,9 @@ class SqliteWorld(World):
         await self.journal.open()
         return self.journal
 
-    async def restart(self):
+    async def restart(self, **options):
         await self.journal.close()
-        self.journal = self.build()
+        self.journal = self.build(**options)
         await self.journal.open()
         return self.journal
 
@@ -134,11 +135,11 @@ class SharedWorld(World):
     def connect(self):
         return MemoryConnection(self.database, self.link)
 
-    def build(self):
+    def build(self, **options):
         host = Host(clock=self.clock, boot_id=BOOT)
         database = self.connect()
         self.membership = Membership(database=database, name="one", version="1", host=host)
-        return SharedJournal(database=database, membership=self.membership, host=host)
+        return SharedJournal(database=database, membership=self.membership, host=host, **options)
 
     async def link(self, call):
         if call.func.__name__ == "append" and self.refusals:
@@ -156,10 +157,10 @@ class SharedWorld(World):
         self.database = MemoryDatabase(self.now_s, max_bytes=LIMIT_BYTES)
         return await self.restart()
 
-    async def restart(self):
+    async def restart(self, **options):
         await self.membership.leave()
         await self.journal.close()
-        self.journal = self.build()
+        self.journal = self.build(**options)
         return await self.open()
 
     def unstorable(self, *events):
@@ -223,6 +224,13 @@ async def bounded(request, tmp_path, monkeypatch):
 @worlds(SqliteWorld, MemoryWorld)
 async def alone(request, tmp_path, monkeypatch):
     """Of one process, which writes in the order of the calls, and of one machine, which may lose what was durable."""
+    async for world in opened(request, tmp_path, monkeypatch):
+        yield world
+
+
+@worlds(SqliteWorld, SharedWorld, PostgresWorld)
+async def lasting(request, tmp_path, monkeypatch):
+    """What has been durable there may be missing at the next start, and somebody else may know of it."""
     async for world in opened(request, tmp_path, monkeypatch):
         yield world
 
@@ -799,6 +807,22 @@ async def test_damage_is_pending_until_it_is_settled_and_stays_on_record(alone):
     await alone.hurt(damages[2])
     assert await (await alone.restart()).pending_damages() == damages[2:]
     assert (await alone.journal.stats()).damages == tuple(damages)
+
+
+async def test_a_journal_that_ends_before_what_is_known_of_it_goes_on_above_and_tells_of_the_loss(lasting):
+    """Also the next process does, if one dies before the loss is on record."""
+    await lasting.journal.append(batch(1, 2))
+    for _ in range(2):
+        journal = await lasting.restart(known=lambda: Known(26, SAMPLE_MS))
+        (damage,) = await journal.pending_damages()
+        assert [since_ms for since_ms, _ in damage.stretches] == [SAMPLE_MS]
+        assert journal.last_sequence == 26 + JUMP
+    last = await journal.append(batch(3))
+    await journal.settle_damages()
+    assert last == 27 + JUMP
+    assert [event.sequence for event in await journal.read(0, 10)] == [1, 2, last]
+    assert (await journal.stats()).events == journal.events_between(0, last) == 3
+    assert await (await lasting.restart(known=lambda: Known(26, SAMPLE_MS))).pending_damages() == []
 
 
 def large(*numbers):

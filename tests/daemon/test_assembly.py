@@ -20,6 +20,7 @@ from listener.simulator import Simulator, SimulatorOptions
 from support.config import write_config
 
 PASSWORD = "secret"
+WEBHOOK = {"type": "webhook", "url": "http://127.0.0.1:9"}
 
 
 def settings(tmp_path: Path = Path(), **server: Any) -> Settings:
@@ -208,6 +209,63 @@ def test_the_configuration_is_checked_with_its_sinks_and_certificates(tmp_path: 
     with pytest.raises(ConfigError) as caught:
         assembly.load_checked(config)
     assert [problem.path for problem in caught.value.problems] == ["server.ca_file"]
+
+
+WRONG_KEYS = {
+    "format": "xml",
+    "template": 5,
+    "template_type": 5,
+    "fields": 5,
+    "batch": "many",
+    "events": [],
+    "dispositions": 1.5,
+    "retry_horizon_h": "often",
+    "on": 5,
+}
+OF_KINDS = {
+    "file": {"path": "a.jsonl"},
+    "stdout": {},
+    "webhook": WEBHOOK,
+    "syslog": {"host": "127.0.0.1"},
+}
+
+
+@pytest.mark.parametrize("kind", OF_KINDS)
+@pytest.mark.parametrize("key", WRONG_KEYS)
+def test_a_shared_key_that_is_wrong_is_a_problem_of_its_own_whatever_the_kind(tmp_path: Path, kind: str, key: str):
+    table = {"type": kind, **OF_KINDS[kind], key: WRONG_KEYS[key]}
+    account = [{"username": "a", "password": "x"}]
+    with pytest.raises(ConfigError) as caught:
+        assembly.load_checked(
+            write_config(tmp_path, server={"url": "http://h"}, accounts=account, sinks={"one": table}), environ={}
+        )
+    assert {problem.path.partition("[")[0] for problem in caught.value.problems} == {f"sinks.one.{key}"}
+
+
+UNREADABLE = "/proc/self/mem"  # what is at its beginning is an I/O error
+
+
+@pytest.mark.parametrize(
+    ("place", "tables"),
+    [
+        ("sinks.one.signing_secret_files", {"sinks": {"one": {**WEBHOOK, "signing_secret_files": [UNREADABLE]}}}),
+        ("sinks.one.bearer_token_file", {"sinks": {"one": {**WEBHOOK, "bearer_token_file": UNREADABLE}}}),
+        ("http.token_file", {"http": {"token_file": UNREADABLE}}),
+        ("accounts[0].password_file", {"accounts": [{"username": "a", "password_file": UNREADABLE}]}),
+        ("accounts_file", {"accounts_file": UNREADABLE}),
+        ("sinks.one.path", {"sinks": {"one": {"type": "file", "path": "a\0b"}}}),
+        ("sinks.one.path", {"sinks": {"one": {"type": "file", "path": "x" * 300}}}),
+        ("journal.path", {"journal": {"path": "x" * 300}}),
+        ("journal.path", {"journal": {"path": "/"}}),
+    ],
+)
+def test_a_file_that_cannot_be_is_a_problem_with_its_place(tmp_path: Path, place: str, tables: dict[str, Any]):
+    account = [{"username": "a", "password": "x"}]
+    with pytest.raises(ConfigError) as caught:
+        assembly.load_checked(
+            write_config(tmp_path, **{"server": {"url": "http://h"}, "accounts": account, **tables}), environ={}
+        )
+    assert [problem.path.partition("[")[0] for problem in caught.value.problems] == [place.partition("[")[0]]
 
 
 def test_the_kinds_of_sinks_are_told_with_where_they_come_from():

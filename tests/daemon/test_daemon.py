@@ -371,7 +371,7 @@ async def test_a_sink_that_takes_nothing_for_minutes_is_not_ready(
     sim.set_disposition("agent1", CHAT, "A")
     await eventually(running.daemon.not_ready)
     assert re.fullmatch(
-        r"sink crm has taken nothing for \d+ s: 127.0.0.1:\d+ answered 503", *running.daemon.not_ready()
+        r"sink crm has taken nothing for \d+ s: http://127.0.0.1:\d+ answered 503", *running.daemon.not_ready()
     )
     receiver.answers = Answer()
     await running.ready()

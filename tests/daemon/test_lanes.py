@@ -100,6 +100,7 @@ async def test_what_cannot_be_built_leaves_the_old_lane_at_work(lanes, journal, 
         await lanes.exchange(one, ["crm"], spawn)
     assert lanes.running["crm"] is old
     assert lanes.files(one) == {}, "what cannot be read now is not looked at now"
+    assert lanes.files(settings(tmp_path, other=file("a"))) == {}, "a reload is under way, and nobody goes by it yet"
 
 
 async def test_a_host_that_refuses_is_fatal_at_the_start_and_waited_for_later(lanes, tmp_path):

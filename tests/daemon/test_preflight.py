@@ -82,6 +82,19 @@ def test_a_journal_that_is_no_file_is_told(tmp_path: Path):
     assert texts(host_problems(parts)) == [f"journal.path: cannot read and write {tmp_path}/journal.db"]
 
 
+def test_a_place_that_cannot_be_looked_at_is_told(tmp_path: Path):
+    """As one below a folder that may not be entered."""
+    beyond = Path(*["x" * 250] * 20, "file")
+    sinks = {"one": {"type": "file", "path": str(beyond)}}
+    config = write_config(tmp_path, server={"url": "http://127.0.0.1:9"}, journal={"path": str(beyond)}, sinks=sinks)
+    parts = parts_of(config)
+    assert texts(setting_problems(parts)) == []
+    assert texts(host_problems(parts)) == [
+        f"journal.path: cannot read and write {tmp_path / beyond}: File name too long",
+        f"sinks.one.path: cannot write {tmp_path / beyond}: File name too long",
+    ]
+
+
 def test_beside_a_running_daemon_the_port_is_taken_for_its_own(tmp_path: Path, listening: int):
     config = write_config(tmp_path, server={"url": "http://127.0.0.1:9"}, http={"listen": f"127.0.0.1:{listening}"})
     (tmp_path / "journal.db.lock").write_text(f"{os.getpid()}\n")
@@ -233,7 +246,7 @@ def test_a_password_with_a_blank_around_it_is_warned_of_and_not_shown(tmp_path: 
 def test_a_password_that_passes_a_network_unencrypted_is_told(tmp_path: Path, server, told: bool):
     account = {"username": "agent1", "password": "pa55word"}
     found = texts(unsafe(parts_of(write_config(tmp_path, server=server, accounts=[account]))))
-    text = "server.url: each login sends the password to gws.example.com unencrypted: use https://"
+    text = "server.url: the login may pass the network to gws.example.com unencrypted: use https://"
     assert found == ([text] if told else [])
 
 
@@ -298,5 +311,14 @@ def test_the_folder_of_a_file_has_to_be_on_the_replica_that_writes_it_alone(tmp_
 )
 def test_events_that_pass_a_network_unencrypted_are_warned_of(tmp_path: Path, journal, warned: bool):
     config = write_config(tmp_path, server={"url": "https://gws.example.com"}, journal={"path": None, **journal})
-    text = "journal.tls: events, and the login, pass the network to db.example.com unencrypted"
+    text = "journal.tls: events pass the network to db.example.com unencrypted"
     assert texts(warnings(parts_of(config))) == ([text] if warned else [])
+    assert unsafe(parts_of(config)) == []
+
+
+def test_a_password_of_the_journal_that_passes_a_network_unencrypted_is_told(tmp_path: Path):
+    journal = {"path": None, "url": URL, "tls": False, "username": "listener", "password": "pa55word"}
+    config = write_config(tmp_path, server={"url": "https://gws.example.com"}, journal=journal)
+    assert texts(unsafe(parts_of(config))) == [
+        "journal.tls: the login may pass the network to db.example.com unencrypted: use tls = true"
+    ]

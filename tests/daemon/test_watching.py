@@ -1,6 +1,7 @@
 """Changed files of a configuration take effect by themselves, once they have come to rest."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -13,9 +14,9 @@ from listener.daemon import daemon as composition
 from listener.daemon.assembly import load_checked
 from listener.daemon.daemon import Daemon
 from listener.daemon.watching import ConfigurationWatch
-from listener.errors import ConfigError
+from listener.errors import ConfigError, JournalFull
 from listener.simulator import Simulator, SimulatorOptions
-from support.config import write_config
+from support.config import AUDIT, write_config
 from support.eventually import eventually
 from support.mounted import write_volume
 
@@ -166,8 +167,9 @@ def test_whatever_a_file_holds_a_look_at_it_raises_nothing(tmp_path: Path, text:
 
 
 @pytest.fixture
-async def sim() -> AsyncIterator[Simulator]:
-    async with Simulator(SimulatorOptions(agents=4)) as running:
+async def sim(request: pytest.FixtureRequest) -> AsyncIterator[Simulator]:
+    """Its parameter, if any, is whether it acknowledges."""
+    async with Simulator(SimulatorOptions(agents=4, ack=getattr(request, "param", False))) as running:
         yield running
 
 
@@ -189,6 +191,12 @@ async def listening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for daemon, task in running:
         daemon.stop()
         await asyncio.wait_for(task, 15)
+
+
+def codes(folder: Path) -> list[str]:
+    """The dispositions in the audit file."""
+    lines = (folder / AUDIT).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["data"]["disposition"] for line in lines]
 
 
 def sessions(sim: Simulator) -> dict[str, str]:
@@ -253,6 +261,79 @@ async def test_a_sink_that_a_start_would_refuse_is_refused_by_a_reload_too(tmp_p
         if path == "nowhere/audit.jsonl":
             assert daemon.reloads.status().problems == (f"sinks.second.path: there is no folder {tmp_path}/nowhere",)
     assert not daemon.reloads.is_refused
+
+
+async def test_a_new_sink_is_known_while_an_account_that_changes_too_takes_its_time(
+    tmp_path, sim, listening, monkeypatch
+):
+    monkeypatch.setattr(composition, "_LOOK_S", 0.01)  # at the files that its sinks name
+    table = {"server": {"url": sim.url}, "shutdown_timeout_s": 0.5}
+    daemon = await listening(write_config(tmp_path, **table, accounts=[{"username": "agent1", "password": "secret"}]))
+    sim.control("delay", ms=60_000)
+    more = {"second": {"type": "file", "path": "second.jsonl"}}
+    accounts = [{"username": "agent1", "password": "secret", "keys": ["Outcome"]}]
+    write_config(tmp_path, **table, accounts=accounts, sinks=more)
+    with capture_logs() as log:
+        daemon.reload()
+        await eventually(lambda: any(line["event"] == "reloaded" for line in log))
+    assert [line["event"] for line in log if line["event"] in ("account_not_stopped_in_time", "reloaded")] == [
+        *("account_not_stopped_in_time", "reloaded")
+    ]
+
+
+@pytest.mark.parametrize("sim", [True], indirect=True, ids=["acknowledges"])
+async def test_what_waits_for_the_journal_is_on_record_once_although_its_account_begins_anew(
+    tmp_path, sim, listening, monkeypatch
+):
+    """The server sends again what was not acknowledged."""
+    table = {"server": {"url": sim.url}, "shutdown_timeout_s": 0.3}
+    account = {"username": "agent1", "password": "secret"}
+    daemon = await listening(write_config(tmp_path, **table, accounts=[account]))
+    append, is_full = daemon._journal.append, True
+
+    async def refuse(batch):
+        if is_full:
+            raise JournalFull("no room")
+        return await append(batch)
+
+    monkeypatch.setattr(daemon._journal, "append", refuse)
+    sim.set_disposition("agent1", "0000Na9B26EF003M", "A")
+    await eventually(lambda: daemon._recorder.failing)
+    write_config(tmp_path, **table, accounts=[{**account, "keys": ["DispositionCode", "Outcome"]}])
+    with capture_logs() as log:
+        daemon.reload()
+        await eventually(lambda: any(line["event"] == "reloaded" for line in log))
+    is_full = False
+    await eventually(lambda: not daemon.not_ready())
+    sim.set_disposition("agent1", "0000Na9B26EF003M", "B")
+    await eventually(lambda: "B" in codes(tmp_path))
+    assert codes(tmp_path) == ["A", "B"]
+
+
+async def test_who_comes_back_while_the_journal_cannot_commit_is_at_work_again(tmp_path, sim, listening, monkeypatch):
+    """Nothing of theirs can be stored yet when they are configured again."""
+    accounts = [{"username": name, "password": "secret"} for name in ("agent1", "agent2")]
+    table = {"server": {"url": sim.url}, "shutdown_timeout_s": 0.3}
+    both = {"second": {"type": "file", "path": "second.jsonl"}}
+    daemon = await listening(write_config(tmp_path, **table, accounts=accounts, sinks=both))
+    await eventually(lambda: set(sessions(sim)) == {"agent1", "agent2"})
+    journal, append, is_full = daemon._journal, daemon._journal.append, True
+
+    async def refuse(batch):
+        if is_full:
+            raise JournalFull("no room")
+        return await append(batch)
+
+    monkeypatch.setattr(journal, "append", refuse)
+    sim.set_disposition("agent1", "0000Na9B26EF003M", "A")
+    for has, these in ((accounts[:1], {}), (accounts, both)):
+        with capture_logs() as log:
+            write_config(tmp_path, **table, accounts=has, sinks=these)
+            daemon.reload()
+            await eventually(lambda: any(line["event"] == "reloaded" for line in log))
+    is_full = False
+    await eventually(lambda: len(daemon._roll) == 2 and not daemon.not_ready())
+    assert sorted(daemon._lanes.running) == ["audit", "second"]
 
 
 async def test_a_sink_whose_folder_was_missing_is_taken_once_the_folder_is_there(tmp_path, sim, listening):

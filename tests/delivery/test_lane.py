@@ -54,6 +54,27 @@ async def test_a_lane_goes_on_behind_its_cursor(start: Start):
     assert world.delivered() == [3]
 
 
+@pytest.mark.parametrize(("stood_at", "told"), [(1, {"after": 1, "up_to": 3}), (3, None), (0, None)])
+async def test_what_was_deleted_while_a_sink_was_not_configured_is_told(
+    start: Start, stood_at: int, told: dict[str, int] | None
+):
+    """A sink that is new begins with the oldest event that is left: nothing is missing that it was to get."""
+    world = World()
+    await world.journal.open()
+    await world.number(1, 2, 3)
+    world.journal.elsewhere = {"event-1", "event-2", "event-3"}
+    if stood_at:
+        await world.journal.advance("crm", stood_at)
+    await world.journal.retain(before_ms=2**53, keep_for=[])
+    await world.journal.close()
+    with capture_logs() as logs:
+        await start(world, 4)
+        await world.drained()
+    assert world.delivered() == [4]
+    deleted = [line for line in logs if line["event"] == "events_already_deleted"]
+    assert [{"after": line["after"], "up_to": line["up_to"]} for line in deleted] == ([told] if told else [])
+
+
 async def test_a_batch_that_was_under_way_when_the_lane_ended_comes_again(start: Start):
     world = World()
     world.sink.hold()

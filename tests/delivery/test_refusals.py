@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listener.delivery import replays
 from listener.delivery.refusals import Refusals
-from listener.errors import Park, Refusal, Reject, Retry
-from listener.model.event import Event
+from listener.errors import JournalError, Park, Refusal, Reject, Retry
+from listener.model.event import DeadLetterFilter, Event
 from listener.testing import RecordingSink, sample_event
 from support.eventually import eventually
 from support.lanes import World
@@ -22,13 +23,17 @@ class Refusing(RecordingSink):
 
     Attributes:
         refuses: ids of the events that it refuses; None is all.
+        answers: set while it does.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.refuses: set[str] | None = None
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def deliver(self, events: Sequence[Event]) -> None:
+        await self.answers.wait()
         bad = [i for i, event in enumerate(events) if self.refuses is None or event.id in self.refuses]
         if bad:
             letters = {index: Refusal("422", "no such code") for index in bad}
@@ -72,6 +77,37 @@ async def test_letters_of_a_slow_row_come_again_after_the_park_and_before_what_i
     world.lane.resume(by_command=True)
     await nothing_left(world)
     assert (world.delivered(), await world.letters()) == (list(range(1, 23)), [])
+
+
+@pytest.mark.parametrize("failures", [0, 2], ids=["", "and the journal cannot commit at first"])
+async def test_so_do_they_where_a_resend_fills_the_row_and_the_stream_waits_for_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch, failures: int
+):
+    world = World(sink=Refusing())
+    world.sink.refuses = {f"event-{number}" for number in range(31, 35)}
+    await start(world, *range(1, 35))
+    await world.drained()
+    world.sink.refuses = None
+    world.sink.answers.clear()
+    await world.lane.resend(0, 30)
+    await eventually(world.lane._destination.turn.locked)
+    await world.number(35)
+    await eventually(lambda: not world.lane._idle and world.lane._batch_end == 35)
+    mark, left = world.journal.replay_dead_letters, [JournalError("no room")] * failures
+
+    async def marking(which: DeadLetterFilter) -> int:
+        if left:
+            raise left.pop()
+        return await mark(which)
+
+    monkeypatch.setattr(replays, "_JOURNAL_RETRY_S", 0.0)
+    monkeypatch.setattr(world.journal, "replay_dead_letters", marking)
+    world.sink.answers.set()
+    await is_parked(world)
+    world.sink.refuses = set()
+    world.lane.resume(by_command=True)
+    await nothing_left(world)
+    assert ([one for one in world.delivered() if one > 30], await world.letters()) == ([31, 32, 33, 34, 35], [])
 
 
 async def test_so_do_they_after_a_restart(start: Start):

@@ -38,3 +38,10 @@ def test_the_end_records_whatever_there_is_and_another_process_goes_on():
     assert one.is_certain
     last = one.due(at(101), is_last=True)
     assert (last.since, last.until, one.since, one.is_certain) == (at(7), at(101), None, False)
+
+
+def test_what_a_process_left_before_a_power_cut_stays_the_beginning_though_the_clock_was_set_back_since():
+    one, left = Revocations(), Moment(at(20).wall_ms, None)
+    one.restore(left, at(2), is_certain=True)
+    one.note(at(12), since=at(11), is_certain=True)
+    assert one.since == left

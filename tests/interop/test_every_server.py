@@ -109,7 +109,7 @@ async def test_a_thousand_arrive_complete_and_in_order(server: BayeuxServer, lis
     for first in range(1, 1001, 100):
         await server.publish(NUMBERED, count=100, first=first, batch=25)
         await listening.heard(range(first, first + 100))
-    await receiver.received(1000)
+    await receiver.received(1000, timeout_s=30.0)
     events = listening.events
     assert numbers(events) == list(range(1, 1001))
     assert [int(event["sequence"]) for event in events] == list(range(1, 1001))

@@ -25,3 +25,9 @@ def test_how_long_it_is_between_two_moments_the_monotonic_clock_says_where_it_ca
     assert first.seconds_to(second) == 2.0
     assert Moment(1000, None).seconds_to(second) == first.seconds_to(Moment(500_000, None)) == 499.0
     assert Moment(1000, None).earlier(1.0) == Moment(0, None)
+
+
+def test_what_only_the_wall_clock_tells_was_before_whatever_the_monotonic_clock_has_shown():
+    stored, earlier, later = Moment(9000, None), Moment(500, 1.0), Moment(200, 2.0)  # the wall clock was set back
+    assert sorted([later, stored, earlier], key=lambda one: one.order) == [stored, earlier, later]
+    assert Moment(8000, None).order < stored.order

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from listener.runtime.cookies import without_date
-from listener.runtime.http_client import Connector, CookieJar, new_session
+from listener.runtime.cookies import CookieJar, without_date
+from listener.runtime.http_client import Connector, new_session
 from support.site import serving
 
 SERVER = URL("http://127.0.0.1/api/v2/me")
@@ -97,7 +97,9 @@ async def test_a_jar_sends_what_one_of_aiohttp_that_was_never_emptied_would(host
             asked = URL(
                 url.format(host) if not url.startswith("https://sub") or host.endswith("m") else f"https://{host}/b"
             )
-            assert ours.filter_cookies(asked).output() == theirs.filter_cookies(asked).output()
+            sent = theirs.filter_cookies(asked)
+            assert ours.filter_cookies(asked).output() == sent.output()
+            assert ours.header(asked) == aiohttp.ClientRequest("POST", asked, cookies=sent).headers.get("Cookie", "")
     assert [one.key for one in ours] == [one.key for one in theirs]
 
 

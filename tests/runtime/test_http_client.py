@@ -12,11 +12,11 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
+from listener.runtime.cookies import CookieJar
 from listener.runtime.http_client import (
     LARGEST_HEAD,
     LARGEST_HEADER,
     Connector,
-    CookieJar,
     HeadTooLarge,
     Proxy,
     describe,
@@ -333,11 +333,11 @@ def test_the_reason_is_the_systems_and_the_address_is_told_once(cause: OSError, 
         (HeadTooLarge("x"), "the answer of it has x"),
         (
             aiohttp.ConnectionTimeoutError("Connection timeout to host http://it/secret"),
-            "it cannot be reached: Connection timeout to host http://it (check here.url)",
+            "it cannot be reached: Connection timeout to host http://it/… (check here.url)",
         ),
         (
             aiohttp.ClientOSError(None, "Can not write request body for https://u:secret@it:1?secret#secret, sorry"),
-            "no answer from it: Can not write request body for https://it:1 sorry",
+            "no answer from it: Can not write request body for https://…@it:1?…#… sorry",
         ),
         (OSError("a\r\n\x1b[1mb"), "no answer from it: a [1mb"),
     ],

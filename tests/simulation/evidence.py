@@ -85,7 +85,8 @@ class Verdict(Enum):
 class Answer:
     """An answer of the server to one agent: when it was asked, when the answer left, to what, and its worth.
 
-    `what` is the channel of a Bayeux message, `login` of whoever names a password, `rest` of all else.
+    `what` is the channel of a Bayeux message, `login` of whoever names a password, `rest` of all else. `interval_ms` is
+    the pause between polls that it advises, None if it says nothing of that.
     """
 
     asked_at: float
@@ -95,6 +96,7 @@ class Answer:
     client_id: str
     what: str
     verdict: Verdict
+    interval_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,6 +220,7 @@ class Evidence:
         troubles: what went wrong.
         clock: the settings of the listener's wall clock.
         lives: from when to when each process of the listener ran, and how it ended.
+        known_sessions: when a process began, and the client ids that the journal on its disk held then.
         values: at the end, what the server says of each agent's chats.
         unsettled: what was not as it should be when everything should have been.
         crashes: processes that ended by themselves, and errors that nobody waited for.
@@ -240,6 +243,7 @@ class Evidence:
     troubles: list[SessionProblem] = field(default_factory=list)
     clock: list[tuple[float, int]] = field(default_factory=list)
     lives: list[tuple[float, float, str]] = field(default_factory=list)
+    known_sessions: list[tuple[float, frozenset[str]]] = field(default_factory=list)
     values: dict[tuple[str, str], str | None] = field(default_factory=dict)
     unsettled: list[str] = field(default_factory=list)
     crashes: list[tuple[float, str]] = field(default_factory=list)

@@ -17,7 +17,7 @@ from listener.model.event import Origin
 from listener.model.replica import ACCOUNT
 from simulation.evidence import Answer, SessionProblem, Verdict
 from simulation.oracle import UNCERTAIN, Case, Finding, Gap, may_leave_a_gap
-from simulation.schedule import LOOK_S, RECONCILE_S, Advise, Forget, RefuseTopic
+from simulation.schedule import LOOK_S, RECONCILE_S, Forget, RefuseTopic
 from simulation.teams import NAME
 
 SLACK_S = 2.0
@@ -110,20 +110,30 @@ def _tenth_of_outage(it: Stretch) -> float:
 
 
 def _refused_again_and_again(it: Stretch) -> float:
+    lasted_at = _lasted_at(it)
     times = sum(
-        one.verdict in (Verdict.UNKNOWN_CLIENT, Verdict.REFUSED) and it.since <= one.left_at <= it.gap.ends_at
+        one.verdict in (Verdict.UNKNOWN_CLIENT, Verdict.REFUSED) and lasted_at <= one.left_at <= it.gap.ends_at
         for one in it.answers
     )
     return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (times - 1)) if times > 1 else 0.0
 
 
+def _lasted_at(it: Stretch) -> float:
+    """When a session was last known to last for more than its first poll, before all that stood in the way."""
+    polls = [one for one in it.answers if (one.what, one.verdict) == (_CONNECT, Verdict.GRANTED)]
+    known, lasted_at, network = set[str](), 0.0, [one for one in it.found if one.what in _OF_THE_NETWORK]
+    for one in polls:
+        if one.left_at <= it.gap.ends_at and one.client_id in known and not any(_meet(one, other) for other in network):
+            lasted_at = min(one.left_at, it.since)
+        known.add(one.client_id)
+    return lasted_at
+
+
 def _advised_interval(it: Stretch) -> float:
-    advised_ms = [
-        one.interval_ms
-        for one in it.case.plan.faults
-        if isinstance(one, Advise) and one.agent == it.gap.agent and one.at <= it.gap.ends_at
-    ]
-    return min(max(advised_ms, default=0.0), it.case.plan.max_interval_ms / 2) / 1000
+    advised = [one for one in it.answers if one.interval_ms is not None and one.left_at <= it.gap.ends_at]
+    before = [one for one in advised if one.left_at < it.begins_at]
+    advised_ms = [one.interval_ms or 0 for one in advised[max(0, len(before) - 1) :]]
+    return min(max(advised_ms, default=0), it.case.plan.max_interval_ms / 2) / 1000
 
 
 def _poll_beside_it(it: Stretch) -> float:
@@ -132,14 +142,25 @@ def _poll_beside_it(it: Stretch) -> float:
     network = [one for one in it.found if one.what in _OF_THE_NETWORK]
     beside = [one for one in it.answers if one.what == _SUBSCRIBE and it.since <= one.left_at <= it.gap.ends_at]
     is_lost = any(one.verdict is Verdict.LOST or any(_meet(one, other) for other in network) for one in beside)
+    if network and not beside:  # a look that goes on unsubscribed: its request has not come as far as the server
+        during = [one for one in it.answers if it.since <= one.asked_at <= it.gap.ends_at]
+        is_lost = any((one.what, one.verdict) == ("rest", Verdict.GRANTED) for one in during)
     return it.case.plan.hold_ms / 1000 if is_lost else 0.0
 
 
+def _forgotten_at(it: Stretch) -> float | None:
+    """When the server forgot what the agent's session is subscribed to, within the gap."""
+    mine = [one.at for one in it.case.plan.faults if isinstance(one, Forget) and one.agent == it.gap.agent]
+    return min((one for one in mine if it.begins_at <= one <= it.gap.ends_at), default=None)
+
+
+def _found_over_an_end(it: Stretch) -> float:
+    is_of_a_look = it.gap.reason in _OF_A_LOOK or _forgotten_at(it) is not None
+    return RECONCILE_S if it.has_moved and is_of_a_look else 0.0
+
+
 def _found_before_it(it: Stretch) -> float:
-    agent, faults = it.gap.agent, it.case.plan.faults
-    forgotten = [one.at for one in faults if isinstance(one, Forget) and one.agent == agent]
-    at = min((one for one in forgotten if it.begins_at <= one <= it.gap.ends_at), default=None)
-    proven_at = it.proven_at()
+    agent, faults, at, proven_at = it.gap.agent, it.case.plan.faults, _forgotten_at(it), it.proven_at()
     if proven_at is None or it.gap.reason in _OF_A_LOOK:
         return 0.0
     looks = [one for one in it.answers if (one.what, one.verdict) == (_SUBSCRIBE, Verdict.GRANTED)]
@@ -187,7 +208,7 @@ LATER: tuple[Allowance, ...] = (
         seconds=_tenth_of_outage,
     ),
     Allowance(
-        when="sessions that are refused again and again",
+        when="sessions that are refused again and again, or last for one poll",
         most="0.5 s, twice that each time, 30 s",
         text="the pause between handshakes doubles",
         seconds=_refused_again_and_again,
@@ -199,7 +220,7 @@ LATER: tuple[Allowance, ...] = (
         seconds=_advised_interval,
     ),
     Allowance(
-        when="an answer beside the polls that is lost on its way, without acknowledgements",
+        when="a request beside the polls that is lost on its way, or its answer, without acknowledgements",
         most="a hold",
         text="the server may write events into it yet, until the poll beside it is answered",
         seconds=_poll_beside_it,
@@ -222,7 +243,7 @@ EARLIER: tuple[Allowance, ...] = (
         when="a dead subscription, or a refused topic, and the end of a process",
         most="the interval of the looks, 15 s",
         text="what the process had seen of the subscription since the last look is gone with it",
-        seconds=lambda it: RECONCILE_S if it.has_moved and it.gap.reason in _OF_A_LOOK else 0.0,
+        seconds=_found_over_an_end,
     ),
     Allowance(
         when="a subscription that the server forgot in silence, or a supervisor who is not told what is set, and a gap "

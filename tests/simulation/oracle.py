@@ -111,11 +111,15 @@ class Case:
         at = self.recorded[event.id].at if event.id in self.recorded else self.evidence.ended_at
         gap = msgspec.convert(data, model.Gap)
         clock = self._clock_of(event)
-        ends_at = max(_moments(clock, gap.ended_ms, not_after=at))
+        ends_at = max(_moments(clock, gap.ended_ms, not_after=at), default=at)
         from_ms, to_ms = epoch_ms(gap.from_), epoch_ms(gap.to)
         step_s = gap.clock_step_seconds or 0.0
         began_ms = to_ms if step_s < 0 else from_ms  # as the clock before showed it, where no length is known
-        begins = _moments(clock, began_ms, not_after=ends_at) if gap.seconds is None else [ends_at - gap.seconds]
+        named_s = (to_ms - from_ms) / 1000 if gap.seconds is None else gap.seconds
+        begins = _moments(clock, began_ms, not_after=ends_at) if gap.seconds is None else []
+        begins = begins or [
+            ends_at - named_s
+        ]  # a time that the clock never showed was counted back from one that it did
         return Gap(
             agent=event.account,
             reason=gap.reason,
@@ -189,7 +193,7 @@ class Case:
 
 
 def _moments(clock: Sequence[tuple[float, int]], shown_ms: int, *, not_after: float) -> list[float]:
-    """When a clock showed this; it did not after the given moment, which stands for none.
+    """When a clock showed this; it did not after the given moment.
 
     A clock shows whole milliseconds: what it showed just before it was set is not put to after that.
     """
@@ -198,7 +202,7 @@ def _moments(clock: Sequence[tuple[float, int]], shown_ms: int, *, not_after: fl
         min(max(at, since), until)
         for (since, offset_ms), until in zip(clock, ends, strict=True)
         if since - _SLACK_S <= (at := (shown_ms - EPOCH_MS - offset_ms) / 1000) <= min(until, not_after) + _SLACK_S
-    ] or [not_after]
+    ]
 
 
 def _offset_ms(clock: Sequence[tuple[float, int]], at: float) -> int:
@@ -246,9 +250,14 @@ def every_sink_gets_everything(case: Case) -> Iterator[Finding]:
     dead = {(letter.sink, letter.event_id) for letter in case.evidence.letters}
     for event in case.evidence.journal:
         for sink, taken in (("audit", filed), ("crm", posted)):
-            if event.id not in taken and (sink, event.id) not in dead:
+            if event.id not in taken and (sink, event.id) not in dead and not _is_left(case, event):
                 text = f"event {event.sequence} never came to sink {sink}"
                 yield Finding(promise="not delivered", at=_at(case, event), agent=event.account, text=text)
+
+
+def _is_left(case: Case, event: Event) -> bool:
+    """Whether replicas recorded it while they were stopped, one after the other: it comes with their next start."""
+    return case.evidence.shared is not None and _at(case, event) > case.evidence.ended_at
 
 
 def _at(case: Case, event: Event) -> float:
@@ -400,11 +409,12 @@ def sessions_are_kept(case: Case) -> Iterator[Finding]:
     """6c. No session is lost that could have been kept: a login that was refused stands in the way until the next."""
     begun = {one.client_id: one.at for one in case.evidence.sessions if one.what == "began"}
     for session in case.evidence.sessions:
-        is_unknown = _was_not_stored(case, session, begun.get(session.client_id, 0.0))
+        began_at = begun.get(session.client_id, 0.0)
+        is_unknown = _was_not_stored(case, session, began_at)
         if session.what == "abandoned" and not is_unknown:
             text = "a handshake took the place of a session that lived"
             yield Finding(promise="session abandoned", at=session.at, agent=session.agent, text=text, about=session)
-        if session.what == "swept" and not (is_unknown and _nobody_could_know(case, session)):
+        if session.what == "swept" and not (is_unknown and _nobody_could_know(case, session, began_at)):
             free_s = _longest_free_s(case, session)
             if free_s >= KEPT_SHARE * case.plan.max_interval_ms / 1000:
                 text = f"no poll since {session.idle_since:.3f} s, of which {free_s:.1f} s nothing stood in its way"
@@ -426,9 +436,11 @@ def _was_not_stored(case: Case, session: Session, began_at: float) -> bool:
     )
 
 
-def _nobody_could_know(case: Case, session: Session) -> bool:
-    """Whether the database has never had a session of a replica that lost its account."""
-    return case.evidence.shared is not None and session.client_id not in case.evidence.shared.sessions
+def _nobody_could_know(case: Case, session: Session, began_at: float) -> bool:
+    """Whether the next process did not find the session in its journal, or the database has never had it."""
+    shared = case.evidence.shared
+    known = [ids for at, ids in case.evidence.known_sessions if began_at <= at <= session.at]
+    return not all(session.client_id in ids for ids in (known if shared is None else [shared.sessions]))
 
 
 def _longest_free_s(case: Case, session: Session) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ LEARNED_FROM = 3  # answers that a proxy cuts; from then on nobody should ask fo
 CODES = ("resolved", "callback", "spam")  # beside those that are used once
 _ENDS = (b"402::", b'"reconnect":"handshake"', b'"reconnect":"none"')
 _NO_LOGIN = (b"Access denied", b"Csrf token")
+_INTERVAL = re.compile(rb'"interval":(\d+)')
 _PEER: ContextVar[str] = ContextVar("peer", default="")
 """The host whose request is being answered."""
 _DECODE = msgspec.json.Decoder(list[dict[str, Any]]).decode
@@ -199,7 +201,8 @@ class Site(Simulator):
         agent = named or self._whose.get(client_id) or self._whose.get(cookie, "")
         if client_id:
             self._whose.setdefault(client_id, agent)
-        if reply.status == 504 and self.read_timeout_s is not None and self._cut[self._agent_of(call)] > LEARNED_FROM:
+        is_learned = self._may_be_learned_from(messages) and self._cut[self._agent_of(call)] > LEARNED_FROM
+        if reply.status == 504 and is_learned:
             return
         what = str(messages[0].get("channel")) if messages else "login" if named else "rest"
         self.evidence.answers.append(
@@ -211,6 +214,7 @@ class Site(Simulator):
                 client_id=client_id,
                 what=what,
                 verdict=Verdict.UNKNOWN_LOGIN if self._is_of_a_lost_login(call, reply) else _worth(reply, messages),
+                interval_ms=max(map(int, _INTERVAL.findall(reply.body)), default=None) if messages else None,
             )
         )
 
@@ -225,7 +229,7 @@ class Site(Simulator):
         refusal = self._refusal(call, messages)
         if refusal is not None:
             return refusal
-        reply = await self._through_the_proxy(call)
+        reply = await self._through_the_proxy(call, messages)
         if reply is None:
             return Reply(status=504, body=b"<html>too late</html>", content_type="text/html")
         if b'"successful":false' in reply.body:
@@ -336,7 +340,7 @@ class Site(Simulator):
             self._note_trouble(self._agent_of(call), "Fail")
         return reply
 
-    async def _through_the_proxy(self, call: Call) -> Reply | None:
+    async def _through_the_proxy(self, call: Call, messages: Sequence[Mapping[str, Any]]) -> Reply | None:
         """The server's answer; None where it comes too late for a proxy, and is lost."""
         if self.read_timeout_s is None:
             return await super()._serve(call)
@@ -347,10 +351,18 @@ class Site(Simulator):
         done, _ = await asyncio.wait((answering,), timeout=self.read_timeout_s)
         if done:
             return answering.result()
-        cut[agent] += self._is_heard(agent, asked_at)
-        if self._cut[agent] <= LEARNED_FROM:
+        may_learn = self._may_be_learned_from(messages)
+        cut[agent] += may_learn and self._is_heard(agent, asked_at)
+        if not may_learn or self._cut[agent] <= LEARNED_FROM:
             self._note_trouble(agent, "ReadTimeout")
         return None
+
+    def _may_be_learned_from(self, messages: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether a proxy cuts what asks for this for its hold, and not because the server is slow."""
+        if self.read_timeout_s is None or not messages or messages[0].get("channel") != "/meta/connect":
+            return False
+        hold_ms = (messages[0].get("advice") or {}).get("timeout", self.options.timeout_ms)
+        return bool(hold_ms > self.read_timeout_s * 1000)
 
     def _is_heard(self, agent: str, asked_at: float) -> bool:
         """Whether an answer that leaves now comes to who asked then: nobody learns from one that does not."""

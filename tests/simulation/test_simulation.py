@@ -32,6 +32,7 @@ from simulation.schedule import (
     DiskStall,
     Drain,
     Duplicate,
+    Expire,
     Fail,
     FilesTaken,
     Forget,
@@ -289,6 +290,17 @@ def test_of_a_receiver_that_refuses_everything_no_event_is_dead_in_the_end():
     assert evidence.letters == []
 
 
+def test_what_a_broken_receiver_refused_comes_before_what_is_younger_although_it_was_a_resend_that_parked_the_sink():
+    refusing, again = (
+        ReceiverAnswers(at=40.538, for_s=20.274, status=422),
+        OperatorResends(at=41.101, since_s=4000.0, until_s=0.0),
+    )
+    full, kill = DiskFull(at=42.106, for_s=20.219), Kill(power=False, at=55.424, for_s=1.0)
+    plan = _small(120000047, refusing, again, full, kill, ack=True, hold_ms=8000, lasts_s=60.0, accounts=3)
+    outcome = play(plan)
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_an_event_that_a_receiver_cannot_take_is_set_aside_and_holds_no_other_up():
     plan = _small(1, ReceiverChokes(at=8.0, for_s=50.0), ack=True, hold_ms=5000, lasts_s=60.0)
     evidence = World(plan).play()
@@ -318,6 +330,12 @@ def test_what_a_slow_disk_has_begun_stands_in_the_way_of_a_session_beyond_the_en
     assert outcome.unknown == [], told(outcome)
 
 
+def test_a_session_that_is_lost_while_the_disk_is_full_is_back_as_soon_as_it_is_not():
+    full, expire = DiskFull(at=11.172, for_s=9.311), Expire(agent="agent1", at=17.826)
+    outcome = play(_small(128000146, full, expire, ack=True, hold_ms=3000, lasts_s=40.0, sliced=True))
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_a_login_that_is_renewed_while_the_disk_is_full_is_followed_by_a_poll_at_once():
     outcome = play(
         _small(
@@ -335,9 +353,42 @@ def test_a_login_that_is_renewed_while_the_disk_is_full_is_followed_by_a_poll_at
     assert outcome.unknown == [], told(outcome)
 
 
+def test_a_look_that_a_full_disk_held_up_is_followed_by_another_which_finds_that_the_subscription_died_meanwhile():
+    full, forget = DiskFull(at=25.152, for_s=12.403), Forget(agent="agent2", at=27.94)
+    kill = Kill(power=False, at=55.947, for_s=1.0)
+    outcome = play(_small(120001896, full, forget, kill, ack=True, hold_ms=3000, lasts_s=60.0))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
 def test_a_notification_that_repeats_the_value_known_makes_it_newer_than_what_is_being_read():
     twice = ServerRestart(at=21.071, for_s=0.79), ServerRestart(at=31.459, for_s=9.402)
     outcome = play(_small(9596, *twice, ack=True, hold_ms=5000, lasts_s=60.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_chats_that_were_lost_before_a_power_cut_stay_lost_though_the_clock_is_set_back_meanwhile():
+    site = Supervisor(
+        own=2,
+        overlap=0,
+        hears_properties=True,
+        dropped_on_leave=False,
+        survives_login=False,
+        monitor_again=False,
+        intrude=False,
+        needs_session=True,
+    )
+    plan = _small(
+        112000002,
+        LoseLogins(at=22.411, for_s=0.0),
+        Kill(power=True, at=28.347, for_s=4.0),
+        ClockJump(host="listener", by_s=-30.0, at=29.406),
+        ServerRestart(at=46.043, for_s=12.103),
+        ack=True,
+        hold_ms=3000,
+        lasts_s=60.0,
+        accounts=3,
+    )
+    outcome = play(msgspec.structs.replace(plan, team=site))
     assert outcome.unknown == [], told(outcome)
 
 
@@ -683,6 +734,52 @@ def test_a_session_whose_polls_are_held_is_not_idle_although_a_proxy_cuts_them()
 def test_a_proxy_is_not_learned_from_an_answer_that_an_outage_kept_from_who_asked():
     proxy, outage = ReadTimeout(limit_s=1.2, at=26.758, for_s=90.0), Refuse(host="gws", at=30.505, for_s=12.249)
     outcome = play(_small(95000983, proxy, outage, ack=False, hold_ms=8000, lasts_s=40.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_nor_from_answers_that_are_late_since_the_server_is_slow():
+    proxy, slow = ReadTimeout(limit_s=2.5, at=12.43, for_s=90.0), Slow(by_ms=4000, at=16.092, for_s=7.377)
+    outcome = play(_small(95003953, proxy, slow, ack=False, hold_ms=8000, lasts_s=40.0, sliced=True))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_session_that_the_next_process_did_not_find_on_its_disk_was_not_lost_by_it():
+    begun_anew = Advise(agent="agent2", kind="handshake", interval_ms=0, successful=True, at=81.842)
+    full, kill = DiskFull(at=82.161, for_s=1.535), Kill(power=False, at=83.57, for_s=1.0)
+    outcome = play(_small(95003265, begun_anew, full, kill, ack=True, hold_ms=3000, lasts_s=90.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_gap_that_begins_at_a_time_which_the_clock_never_showed_was_counted_back():
+    outcome = play(
+        _small(
+            95000452,
+            Garbled(kind="empty", at=10.226),
+            Refuse(host="gws", at=15.11, for_s=12.15),
+            ClockJump(host="listener", by_s=90_000.0, at=17.33),
+            Kill(power=True, at=28.201, for_s=4.0),
+            ack=True,
+            hold_ms=5000,
+            lasts_s=40.0,
+            accounts=3,
+        )
+    )
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_gap_may_last_for_the_pause_that_the_server_advises_by_itself_to_one_of_two_clients():
+    plan = _small(
+        123000178,
+        RefuseTopic(topic="/v2/me/chats", at=16.58, for_s=25.0),
+        DiskFull(at=22.217, for_s=9.269),
+        RefuseTopic(topic="/v2/me/emails", at=23.06, for_s=25.0),
+        Kill(power=False, at=26.215, for_s=1.0),
+        ReadTimeout(limit_s=1.2, at=34.795, for_s=20.0),
+        ack=False,
+        hold_ms=5000,
+        lasts_s=40.0,
+    )
+    outcome = play(msgspec.structs.replace(plan, media=("chat", "email", "voice")))
     assert outcome.unknown == [], told(outcome)
 
 

@@ -6,12 +6,12 @@ import logging
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import msgspec
@@ -20,7 +20,7 @@ import structlog
 from listener.cometd import engine, protocol, slices
 from listener.config.settings import Settings
 from listener.journal.sqlite import SqliteJournal
-from listener.model.event import Event
+from listener.model.event import Event, SessionState
 from listener.runtime.host import Host
 from listener.simulator import SimulatorOptions
 from listener.sinks import registry
@@ -40,6 +40,7 @@ PACE_S = 1.0
 EVENT_AFTER_S = 10.0
 _LATENCY_S = (0.001, 0.02)
 _LOOK_S = 0.5
+_T = TypeVar("_T")
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it, readable by the owner alone
 
 
@@ -90,7 +91,12 @@ class World:
         self._folder = folder / "first"
         self._folder.mkdir()
         with ExitStack() as stack:
-            for setting in (mounted(self.disk), _installed_once(), _logging(self.loop, shown=self._is_logged)):
+            for setting in (
+                mounted(self.disk),
+                _installed_once(),
+                _logging(self.loop, shown=self._is_logged),
+                patch.object(SqliteJournal, "sessions", _noting(SqliteJournal.sessions, self._found)),
+            ):
                 stack.enter_context(setting)
             if self.plan.team is not None:
                 stack.enter_context(teams.recorded_sooner())
@@ -315,6 +321,10 @@ class World:
         self.note(f"recorded {[event.id for event in events]}")
         self.evidence.recorded += [Recorded(at=self.loop.now_s, process=process, event=event) for event in events]
 
+    def _found(self, sessions: Mapping[str, SessionState]) -> None:
+        ids = frozenset(one.client_id for one in sessions.values() if one.client_id is not None)
+        self.evidence.known_sessions.append((self.loop.now_s, ids))
+
     def _ended(self, process: Process, error: BaseException | None) -> None:
         if self._is_over:
             return
@@ -327,6 +337,17 @@ class World:
 
     def _look(self, process: Process) -> None:
         self.evidence.counts.append((self.loop.now_s, process.number, process.counts()))
+
+
+def _noting(read: Callable[..., Awaitable[_T]], note: Callable[[_T], None]) -> Callable[..., Awaitable[_T]]:
+    """A method that reads something, and notes what."""
+
+    async def reading(*rest: Any) -> _T:
+        found = await read(*rest)
+        note(found)
+        return found
+
+    return reading
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The working day: exact, repeatable, and seen through a real session."""
 
 import asyncio
-import random
 from collections import Counter
 
 import pytest
@@ -10,13 +9,9 @@ from listener.simulator import Simulator, SimulatorOptions, play
 from support.browser import events
 
 
-def dice(seed):
-    return random.Random(seed)  # noqa: S311 - dice of a play
-
-
 async def played(seed, *, changes=40, options=None, agents=None):
     sim = Simulator(options or SimulatorOptions())
-    summary = await play(sim, events=changes, pace=0, rng=dice(seed), agents=agents)
+    summary = await play(sim, events=changes, pace=0, seed=seed, agents=agents)
     return sim, summary
 
 
@@ -62,7 +57,7 @@ async def test_a_session_hears_the_day_as_the_ledger_tells_it(simulate, browse):
     sim = await simulate()
     browser = await browse(sim)
     await browser.listen()
-    playing = asyncio.create_task(play(sim, events=60, pace=0.0005, rng=dice(5)), name="day")
+    playing = asyncio.create_task(play(sim, events=60, pace=0.0005, seed=5), name="day")
     heard = []
     while not playing.done():
         heard += events(await browser.connect(timeout_ms=50))

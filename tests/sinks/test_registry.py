@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from listener.config.lane import LaneSettings
+from listener.config.login import LoginSettings
 from listener.errors import ConfigError, Problem
 from listener.sinks import registry
 from listener.sinks.file import FileSink
@@ -186,6 +187,51 @@ def test_an_entry_point_that_leads_to_no_kind_is_a_problem(plugin, text, reason)
 def test_a_built_in_kind_cannot_be_replaced(plugin):
     plugin("KIND = 1", kind="file")
     assert registry.kinds()["file"].value == "listener.sinks.file:KIND"
+
+
+LOGIN = {"username": "a", "password": SECRET}
+PLAIN = LOGIN | {"sasl_mechanism": "PLAIN"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "told"),
+    [
+        ("amqp", LOGIN | {"url": "amqp://mq.example.com"}, ["url: mq.example.com: amqps://"]),
+        ("amqp", LOGIN | {"url": "amqps://mq.example.com"}, []),
+        ("amqp", LOGIN | {"url": "amqp://[::1]"}, []),
+        ("amqp", {"url": "amqp://mq.example.com"}, []),
+        ("redis", LOGIN | {"url": "redis://db.example.com/0"}, ["url: db.example.com: rediss://"]),
+        ("redis", LOGIN | {"url": "rediss://db.example.com/0"}, []),
+        ("redis", LOGIN | {"url": "unix:///run/redis.sock"}, []),
+        ("postgres", LOGIN | {"url": "postgresql://db/crm", "tls": False}, ["tls: db: tls = true"]),
+        ("postgres", LOGIN | {"url": "postgresql://db/crm"}, []),
+        ("postgres", LOGIN | {"url": "postgresql:///crm?host=/run", "tls": False}, []),
+        ("postgres", {"username": "a", "url": "postgresql://db/crm", "tls": False}, []),
+        ("kafka", PLAIN | {"bootstrap_servers": ["[::1]:1", "a:1", "b:1"]}, ["bootstrap_servers: a, b: tls = true"]),
+        ("kafka", PLAIN | {"bootstrap_servers": ["a:1"], "tls": True}, []),
+        ("kafka", LOGIN | {"bootstrap_servers": ["a:1"]}, []),
+        ("nats", LOGIN | {"servers": ["nats://a", "nats://localhost"]}, ["servers: a: tls://"]),
+        ("nats", {"servers": ["nats://a"], "token": SECRET}, ["servers: a: tls://"]),
+        ("nats", {"servers": ["tls://a"], "token": SECRET}, []),
+        ("nats", {"servers": ["nats://a"], "nkey_file": __file__}, []),
+        ("webhook", LOGIN | {"url": "http://crm.example.com"}, ["url: crm.example.com: https://"]),
+        ("syslog", {"host": "a", "tls": False}, []),
+    ],
+)
+def test_a_login_that_may_pass_a_network_unencrypted_is_told(kind, options, told):
+    texts = [one.split(": ") for one in told]
+    assert registry.exposures("x", lane(kind, **options), Path()) == [
+        Problem(f"sinks.x.{key}", f"the login may pass the network to {hosts} unencrypted: use {instead}")
+        for key, hosts, instead in texts
+    ]
+    assert registry.problems("x", lane(kind, **options)) == []
+
+
+def test_each_kind_of_ours_that_logs_in_says_where_it_leads_without_tls():
+    settings = [point.load().settings for point in registry.kinds().values() if point.value.startswith("listener.")]
+    logging_in = [one for one in settings if issubclass(one, LoginSettings)]
+    assert len(logging_in) >= 6
+    assert all(one.unencrypted is not LoginSettings.unencrypted for one in logging_in)
 
 
 def test_a_kind_says_for_how_long_its_lanes_insist():

@@ -8,7 +8,8 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-from listener.runtime.http_client import Connector, CookieJar, new_session
+from listener.runtime.cookies import CookieJar
+from listener.runtime.http_client import Connector, new_session
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -6,6 +6,7 @@ Conditions hold while their block runs; what `drop` and `cut` announce happens o
         with link.latency(0.2): ...                    # each way, or `answers_only`
         with link.drip(300): ...                       # answers come in small pieces, so many bytes a second
         with link.blackhole(): ...                     # established, silent; what was sent arrives afterwards
+        with link.end_unseen(): ...                    # a connection that the server closes stays open here
         async with link.refused(): ...                 # nobody listens, and every connection is reset
         link.drop_next_response()                      # the server acted, the client does not get to know
         link.cut_next_response(after_bytes=100)        # half an answer
@@ -62,6 +63,8 @@ class FaultProxy:
         self._cut: Cut | None = None
         self._passing = asyncio.Event()
         self._passing.set()
+        self._ending = asyncio.Event()
+        self._ending.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._handlers: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -109,6 +112,15 @@ class FaultProxy:
             yield
         finally:
             self._passing.set()
+
+    @contextlib.contextmanager
+    def end_unseen(self) -> Iterator[None]:
+        """What the server says before it closes a connection arrives, but its end does not before that of the block."""
+        self._ending.clear()
+        try:
+            yield
+        finally:
+            self._ending.set()
 
     @contextlib.asynccontextmanager
     async def refused(self) -> AsyncIterator[None]:
@@ -202,6 +214,7 @@ class FaultProxy:
                     await writer.wait_closed()
                 raise ConnectionAbortedError
             self.to_client_bytes += len(data)
+        await self._ending.wait()
         writer.write_eof()
 
     async def _pass(self, data: bytes, writer: asyncio.StreamWriter, *, answer: bool) -> None:

@@ -1,16 +1,35 @@
 """The database of a shared journal on a real PostgreSQL: schemas of their own on one server, and time that passes."""
 
+import contextlib
 import itertools
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
+from listener.errors import JournalFenced, JournalUncertain
 from listener.journal.postgres.database import PostgresDatabase
 from listener.journal.postgres.options import PostgresOptions
 from support.postgresserver import PostgresServer
 
 _NUMBERS = itertools.count(1)
 _MOMENTS = {"pulse": ("beat_at", "steady_since", "paused_at"), "replica": ("joined_at",), "session": ("seen_at",)}
+
+
+async def fenced(call: Callable[[], Awaitable[Any]], *, tries: int = 5) -> None:
+    """Assert that a call is refused because its replica was evicted.
+
+    The server ends the connections of that one just then: a call that meets the end of one does not know what became of
+    it, and is made again.
+    """
+    for _ in range(tries):
+        with contextlib.suppress(JournalUncertain):
+            with pytest.raises(JournalFenced):
+                await call()
+            return
+    raise AssertionError("the server ended one connection after another")
 
 
 class PostgresWorld:

@@ -6,10 +6,11 @@ from datetime import UTC
 from pathlib import Path
 
 from listener.audit.chain import Head, chained
+from listener.audit.groups import Groups
 from listener.audit.periods import Calendar
 from listener.audit.picking import Wanted
 from listener.audit.reading import AuditFile
-from listener.audit.report import Report
+from listener.audit.report import Reading, Report
 from listener.audit.rows import GapRow, Row, Rows
 from listener.audit.verdict import Verdict
 
@@ -82,12 +83,19 @@ def linked(lines: Sequence[bytes]) -> tuple[list[bytes], Head]:
 
 
 def report_on(
-    *paths: Path, told: list[str] | None = None, zone=UTC, verdict: Verdict | None = None, **wanted
+    *paths: Path,
+    told: list[str] | None = None,
+    zone=UTC,
+    verdict: Verdict | None = None,
+    groups: Groups | None = None,
+    **wanted,
 ) -> tuple[list, Report]:
     """The rows that are asked for, and the report that they are of."""
     files = [AuditFile(path) for path in paths]
     tell = (lambda text: None) if told is None else told.append
-    report = Report(files, wanted=Wanted(**wanted), calendar=Calendar(zone), report=tell, verdict=verdict)
+    asked = Wanted(**wanted)
+    reading = Reading.of(files, asked, groups=groups)
+    report = Report(files, wanted=asked, calendar=Calendar(zone), report=tell, verdict=verdict, reading=reading)
     rows = [row for some in report.rows() for row in some]
     for file in files:
         file.__exit__()

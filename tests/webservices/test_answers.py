@@ -116,6 +116,12 @@ def test_an_answer_that_is_not_json_is_described_and_not_quoted():
     )
 
 
+def test_what_a_head_says_is_told_in_text_that_json_can_hold():
+    """A byte beyond UTF-8 is half of a surrogate pair there."""
+    raised = error(403, b"", {"Content-Type": "te\udcfft/html\x1b[1m"})
+    assert str(raised).endswith("the answer is not the API's JSON (te t/html [1m, 0 bytes)")
+
+
 def test_a_missing_csrf_token_is_named():
     assert "missing or invalid CSRF token" in str(error(403, b"Missing or invalid Csrf token", {}))
 
@@ -123,8 +129,9 @@ def test_a_missing_csrf_token_is_named():
 @pytest.mark.parametrize(
     ("location", "shown"),
     [
-        ("https://user:pw@sso.example.com/in;jsessionid=1?ticket=2#3", "https://sso.example.com/in"),
-        ("/ui/login?back=me", "/ui/login"),
+        ("https://user:pw@sso.example.com/in;jsessionid=1?ticket=2#3", "https://…@sso.example.com/…?…#…"),
+        ("/ui/login?back=me", "/ui/login?…"),
+        ("/" * 60_000, "/" * 200),
         ("", "nowhere"),
         ("http://[", "an unreadable address"),
     ],

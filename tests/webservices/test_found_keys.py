@@ -81,7 +81,7 @@ async def test_a_server_that_does_not_answer_is_asked_again_before_anything_is_h
     decoder, server = keys.decoder("a"), Server(failure, "Outcome")
     with pytest.raises(type(failure)):
         await decoder.learn(server)
-    with pytest.raises(AssertionError):
+    with pytest.raises(RuntimeError, match="nothing is heard before `learn`"):
         heard(decoder, Outcome="Sold")
     await decoder.learn(server)
     assert heard(decoder, Outcome="Sold") == [("Outcome", "Sold")]

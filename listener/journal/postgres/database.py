@@ -27,7 +27,7 @@ from listener.model.event import (
 from listener.model.filter import DeadLetterGroup, DeadLetterPage, EventFilter, Found
 from listener.model.holes import all_holes, events_between
 from listener.model.replica import Appended, Beaten, DutyReport, Grant, Joined, Offer, Order, ReplicaReport
-from listener.runtime.postgres import COLUMNS, Profile, code_of, described
+from listener.runtime.postgres import PROFILE, Profile, code_of, described
 
 RETENTION_STEP = 1000
 """Events (or chats) that one step of retention looks at."""
@@ -84,7 +84,7 @@ class PostgresDatabase:
             async with asyncio.timeout(self._options.timeout_s):
                 connection = await self._others.connect()
             try:
-                profile = Profile(**await connection.fetchrow(f"SELECT {COLUMNS}"))
+                profile = Profile(**await connection.fetchrow(PROFILE))
                 if profile.standby:
                     raise JournalError(f"{place}: is a standby, which takes no writes")
                 if profile.encoding != _ENCODING:
@@ -236,6 +236,11 @@ class PostgresDatabase:
             revision=row["newest"],
             stale=tuple(map(rows.unescaped, row["stale"])),
         )
+
+    async def begin_above(self, me: int, known: int, top: int) -> int | None:
+        """See `Database`."""
+        last: int | None = await self._value("begin_above", me, known, top)
+        return last
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
         """See `Database`. In pages, so that the event loop never decodes for long."""

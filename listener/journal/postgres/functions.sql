@@ -103,6 +103,24 @@ BEGIN
 END
 $$;
 
+-- See Database.begin_above. Behind the gate: no append gets a sequence of the hole. A hole with nothing above it is one
+-- that nobody has put on record.
+CREATE OR REPLACE FUNCTION begin_above(me bigint, known bigint, top bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    newest bigint;
+BEGIN
+    SELECT h.last_sequence INTO newest FROM head h FOR NO KEY UPDATE;
+    PERFORM require(me);
+    IF newest < known THEN
+        INSERT INTO hole VALUES (newest + 1, top);
+        UPDATE head h SET last_sequence = top;
+        newest := top;
+    END IF;
+    RETURN (SELECT h.last_sequence FROM hole h WHERE h.last_sequence = newest AND h.first_sequence <= known);
+END
+$$;
+
 CREATE OR REPLACE FUNCTION store_letters(
     sinks text[], sequences bigint[], event_ids text[], reasons text[], attempts bigint[], at_mss bigint[],
     answers text[], replayings boolean[]

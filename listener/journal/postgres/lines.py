@@ -19,6 +19,9 @@ APPLICATION = "disposition-listener"
 """The name of connections; those of a replica that has joined have `/INCARNATION` behind it."""
 
 _REPEATABLE = {"40P01", "40001"}  # a deadlock, or such: the others went first, and nothing was done
+
+# The library's words for a connection that the server has ended while it was idle: it has sent nothing on it.
+_NOT_ASKED = "cannot switch to state"
 _REPEATS = 3
 _CLOSE_S = 1.0
 
@@ -71,7 +74,7 @@ class Lines:
             try:
                 return await self._fetch(statement, values, timeout_s or self._options.timeout_s)
             except JournalError as exc:
-                if code_of(exc.__cause__) not in _REPEATABLE:
+                if code_of(exc.__cause__) not in _REPEATABLE and not _was_not_asked(exc.__cause__):
                     raise
         return await self._fetch(statement, values, timeout_s or self._options.timeout_s)
 
@@ -228,4 +231,9 @@ def _is_refusal(exc: Exception) -> bool:
     What ends the connection (FATAL) may come after the commit, while it waits for standbys.
     """
     severity = getattr(exc, "severity_en", None) or getattr(exc, "severity", None)
-    return isinstance(exc, DataError) or (isinstance(exc, PostgresError) and severity == "ERROR")
+    refused = isinstance(exc, PostgresError) and severity == "ERROR"
+    return refused or isinstance(exc, DataError) or _was_not_asked(exc)
+
+
+def _was_not_asked(exc: BaseException | None) -> bool:
+    return isinstance(exc, InternalClientError) and str(exc).startswith(_NOT_ASKED)

@@ -108,6 +108,9 @@ SELECT through, newest, stale FROM disposition_listener.append(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24
 )
 
+-- name: begin_above
+SELECT disposition_listener.begin_above($1, $2, $3)
+
 -- name: advance
 SELECT disposition_listener.advance($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 

@@ -9,6 +9,7 @@ from asyncpg import Connection, InsufficientPrivilegeError
 
 from listener.errors import JournalError
 from listener.journal.postgres.options import PostgresOptions
+from listener.journal.postgres.rows import statements as statements_of
 
 
 class Migration(NamedTuple):
@@ -84,35 +85,29 @@ async def check(connection: Connection, options: PostgresOptions) -> None:
 
 async def _lacking(connection: Connection, options: PostgresOptions, steps: Sequence[Migration]) -> list[Migration]:
     """The steps that are missing and may be taken."""
-    schema, newest = options.quoted_schema, steps[-1].number
+    statements, newest = statements_of(options.quoted_schema, "schema.sql"), steps[-1].number
     if not await connection.fetchval(_IS_THERE, options.schema):
         return list(steps)
-    known: Any = await connection.fetchrow(f"SELECT version, least FROM {schema}.schema_version")  # noqa: S608 - quoted
+    known: Any = await connection.fetchrow(statements["version"])
     if known["least"] > newest:
         text = f"is of version {known['version']}, which needs software for at least {known['least']}"
         raise JournalError(f"{options.place}: the schema {text}; this one is for {newest}: update it")
-    oldest = await connection.fetchval(f"SELECT min(schema_version) FROM {schema}.replica")  # noqa: S608 - quoted
+    oldest = await connection.fetchval(statements["oldest"])
     missing = [step for step in steps if step.number > known["version"]]
     blocked = next((n for n, step in enumerate(missing) if oldest is not None and step.least > oldest), len(missing))
     return missing[:blocked]
 
 
 async def _migrate(connection: Connection, options: PostgresOptions, pending: Sequence[Migration]) -> None:
-    schema = options.quoted_schema
+    schema, statements = options.quoted_schema, statements_of(options.quoted_schema, "schema.sql")
     if pending[0].number == 1:
         # Where it is there already, the right to make schemas is not needed.
         if not await connection.fetchval(_EXISTS, options.schema):
             await connection.execute(f"CREATE SCHEMA {schema}")
-        await connection.execute(
-            f"CREATE TABLE {schema}.schema_version (version integer NOT NULL, least integer NOT NULL)"
-        )
-        await connection.execute(f"INSERT INTO {schema}.schema_version VALUES (0, 0)")  # noqa: S608 - quoted
+        await connection.execute(statements["table"])
+        await connection.execute(statements["row"])
     await connection.execute(f"SET LOCAL search_path = {schema}, pg_temp")
     for step in pending:
         await connection.execute(step.statements)
     await connection.execute(_FUNCTIONS.read_text(encoding="utf-8"))
-    await connection.execute(
-        f"UPDATE {schema}.schema_version SET version = $1, least = greatest(least, $2)",  # noqa: S608 - quoted
-        pending[-1].number,
-        max(step.least for step in pending),
-    )
+    await connection.execute(statements["reached"], pending[-1].number, max(step.least for step in pending))

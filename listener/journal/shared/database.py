@@ -132,6 +132,15 @@ class Database(Protocol):
             JournalFull: the database has no room.
         """
 
+    async def begin_above(self, me: int, known: int, top: int) -> int | None:
+        """Let sequences go on above `top` where no event came up to `known`, which one is known to have been.
+
+        What is between becomes a hole. Whoever dies before the loss is on record leaves it to be found again.
+
+        Returns:
+            behind which sequence they go on; None where no event is lost, or one was stored since that was found.
+        """
+
     async def read(self, after: int, limit: int) -> Sequence[Event]:
         """As `ports.Journal.read`."""
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -29,7 +30,7 @@ from listener.model.event import (
     rfc3339,
 )
 from listener.model.filter import EVERY_EVENT, DeadLetterGroup, DeadLetterPage, EventFilter, Found
-from listener.model.holes import Holes, events_between
+from listener.model.holes import JUMP, Holes, events_between
 from listener.model.replica import Appended
 from listener.runtime.backoff import Backoff
 from listener.runtime.clock import Moment
@@ -93,7 +94,7 @@ class SharedJournal:
         self._moved = Latch()  # opened for a moment by whatever may end a wait
         self._trouble: str | None = None
         if membership is not None:
-            membership.on_beat(self._beaten)
+            membership.on_beat(partial(self._beaten, membership))
 
     async def open(self) -> None:
         """Connect, and join. Raises JournalLocked if it is open already, JournalError."""
@@ -112,20 +113,24 @@ class SharedJournal:
         self._is_open = True
 
     async def _lost(self) -> list[Damage]:
-        """What was received after the newest event that is left, up to now, may be missing."""
+        """What was received after the newest event that is left, up to now, may be missing; sequences go on above."""
         known = None if self._known is None else await asyncio.to_thread(self._known)
         sequence, came_ms = known or (0, 0)
-        if self._last_sequence >= max(sequence, self._known_sequence):
+        if self._membership is None or not max(sequence, self._known_sequence):
             return []
-        newest = await self._database.read(self._last_sequence - 1, 1)
-        newest_ms = newest[-1].received_ms if newest else came_ms
+        newest = (await self._database.search(EVERY_EVENT, before=None, limit=1)).events
+        newest_ms = newest[0].received_ms if newest else came_ms
         if newest_ms <= came_ms:
             self._known_sequence = max(sequence, self._known_sequence)
-        if self._last_sequence >= self._known_sequence:
+        known_sequence = self._known_sequence
+        last = await self._fenced(self._database.begin_above(self._me(), known_sequence, known_sequence + JUMP))
+        if last is None:
             return []
+        self._last_sequence = last
+        last_event = newest[0].sequence if newest else 0
         now_ms = self._host.clock.now_ms()
         since_ms = min(now_ms, newest_ms)
-        _log.error("journal_lost", last_event=self._last_sequence, known=self._known_sequence, since=rfc3339(since_ms))
+        _log.error("journal_lost", last_event=last_event, known=known_sequence, since=rfc3339(since_ms))
         return [Damage(at_ms=now_ms, set_aside="", kept=0, stretches=((since_ms, now_ms),))]
 
     async def pending_damages(self) -> list[Damage]:
@@ -175,11 +180,10 @@ class SharedJournal:
         """Bytes that its tables take, as `stats` told last."""
         return self._size_bytes
 
-    def _beaten(self) -> None:
-        assert self._membership is not None  # noqa: S101 - it is what calls this
-        if not self._membership.is_certain():
+    def _beaten(self, membership: Membership) -> None:
+        if not membership.is_certain():
             self._move()
-        self._learn(self._membership.beaten.last_sequence)
+        self._learn(membership.beaten.last_sequence)
 
     def _learn(self, sequence: int) -> None:
         if sequence > self._last_sequence:

@@ -103,7 +103,11 @@ def connect_reader(path: Path, *, immutable: bool = False) -> sqlite3.Connection
     Raises:
         JournalError: there is no such file, or it is no journal of this version.
     """
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as exc:
+        raise JournalError(f"journal {path}: {exc.strerror}") from exc
+    if not is_there:
         raise JournalError(f"journal {path}: no such file")
     try:
         connection = connect(path, "ro&immutable=1" if immutable else "ro")

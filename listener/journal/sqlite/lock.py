@@ -3,7 +3,6 @@
 import fcntl
 import os
 from contextlib import suppress
-from mmap import mmap
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -30,8 +29,8 @@ class FileLock:
     file is never removed: removing it would let two processes lock two files of one name.
 
     Its first line is the owner's process id. The second is a witness beside the journal: the last sequence that was
-    committed, and when this owner's first was. It is written through a mapping, which costs a commit nothing, and is as
-    durable as if it were written to the file: it outlives the process, not the machine.
+    committed, and when this owner's first was. It is not synced: it outlives the process, not the machine. A mapping of
+    the file would cost a commit a microsecond less, and the process its life if somebody truncated the file.
 
     Attributes:
         left: what the last owner has left as the second line; None for nothing.
@@ -40,7 +39,6 @@ class FileLock:
     def __init__(self, *, journal: Path, descriptor: int) -> None:
         self._journal = journal
         self._path = str(_path(journal))
-        self._content: mmap | None = None
         self._own(descriptor)
         self.left = _known_of(descriptor)
 
@@ -54,7 +52,7 @@ class FileLock:
         """
         lock = cls(journal=journal, descriptor=_locked(journal))
         try:
-            lock._write(lock.left)
+            lock._begin(lock.left)
         except BaseException:
             lock.release()
             raise
@@ -69,45 +67,40 @@ class FileLock:
         descriptor = _locked(self._journal)
         self.release()
         self._own(descriptor)
-        self._write(None)
+        self._begin(None)
 
     def note(self, known: Known) -> None:
-        """Leave word of a commit that is durable. It is not synced: after a power cut it may say less, never more."""
-        if self._content is not None:
-            self._content[len(self._owner) :] = _line(known)
-            return
+        """Leave word of a commit that is durable. After a power cut it may say less, never more."""
         with suppress(OSError):  # a witness more, nothing that anybody waits for
-            self._write(known)  # from now on the file is as long as it stays
-            self._content = mmap(self._descriptor, self._written)
+            os.pwrite(self._descriptor, self._owner + _line(known), 0)
 
     def _own(self, descriptor: int) -> None:
         found = os.fstat(descriptor)
         self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
         self._owner = b"%d\n" % os.getpid()
-        self._written = 0
-        self._content = None
 
-    def _write(self, known: Known | None) -> None:
+    def _begin(self, known: Known | None) -> None:
         content = self._owner + (_line(known) if known is not None else b"")
         os.pwrite(self._descriptor, content, 0)
-        if len(content) != self._written:
-            os.ftruncate(self._descriptor, len(content))
-            self._written = len(content)
+        os.ftruncate(self._descriptor, len(content))
 
     def release(self) -> None:
         """Let the next one in."""
-        if self._content is not None:
-            self._content.close()  # it holds a copy of the descriptor, and with it the lock
         os.close(self._descriptor)
 
 
 def identity(name: str) -> tuple[int, int] | None:
     """Which file a name leads to, as its device and number; None if to none. Raises OSError."""
+    found = look_at(name)
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def look_at(name: str) -> os.stat_result | None:
+    """What a name leads to; None if to nothing. Raises OSError."""
     try:
-        found = os.stat(name)  # noqa: PTH116 - a Path would cost each commit more than the look
+        return os.stat(name)  # noqa: PTH116 - a Path would cost each commit more than the look
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found.st_dev, found.st_ino
 
 
 def _path(journal: Path) -> Path:

@@ -11,7 +11,7 @@ from listener.errors import JournalDamaged, JournalError, JournalFull, JournalLo
 from listener.journal.sqlite import dead_letters, rows
 from listener.journal.sqlite.damage import free_name, install, remove_part
 from listener.journal.sqlite.database import connect
-from listener.journal.sqlite.lock import FileLock, identity
+from listener.journal.sqlite.lock import FileLock, identity, look_at
 from listener.model.event import Damage
 from listener.runtime.durable import sync_path
 
@@ -29,11 +29,8 @@ class _FolderState(NamedTuple):
 
 def _state_of(folder: str) -> _FolderState | None:
     """None for no folder. Raises OSError."""
-    try:
-        found = os.stat(folder)  # noqa: PTH116 - as `identity`
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return _FolderState(found.st_dev, found.st_ino, found.st_ctime_ns)
+    found = look_at(folder)
+    return None if found is None else _FolderState(found.st_dev, found.st_ino, found.st_ctime_ns)
 
 
 class Place:
@@ -80,7 +77,8 @@ class Place:
 
     def _is_past(self, folder: "_FolderState") -> bool:
         """Whether a change that comes now gives the folder another time: the log was written that much later."""
-        return os.stat(self._log).st_mtime_ns - folder.changed_ns > _COARSEST_NS  # noqa: PTH116 - as `identity`
+        log = look_at(self._log)
+        return log is not None and log.st_mtime_ns - folder.changed_ns > _COARSEST_NS
 
     def has_its_folder(self) -> bool:
         """Whether the folder is the one that it was. Raises OSError."""

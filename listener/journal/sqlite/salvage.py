@@ -16,11 +16,9 @@ from listener.journal.sqlite.lock import Known
 from listener.journal.sqlite.recovered import Recovered, read_recovered
 from listener.journal.sqlite.wal import read_log
 from listener.model.event import Damage
+from listener.model.holes import JUMP
 from listener.model.media import CHAT, identity_of
 from listener.runtime.durable import sync_path
-
-JUMP = 1_000_000
-"""If later events may be lost, sequences continue this far above the last known one: a sink may have seen them."""
 
 MAX_STRETCHES = 16
 

@@ -50,7 +50,7 @@ class _Reader:
 
     def _connect(self) -> sqlite3.Connection:
         written = _written(self._path)  # before the look at the WAL: the end of an owner is then seen as a change
-        self._at_rest = None if self._path.with_name(f"{self._path.name}-wal").exists() else written
+        self._at_rest = None if any(_written(self._path.with_name(f"{self._path.name}-wal"))) else written
         return connect_reader(self._path, immutable=self._at_rest is not None)
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -79,7 +79,7 @@ def _written(path: Path) -> tuple[int, ...]:
     """What tells whether the file was written to; zeros without one."""
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except OSError:  # whoever opens it tells why
         return (0, 0, 0)
     return found.st_ino, found.st_size, found.st_mtime_ns
 

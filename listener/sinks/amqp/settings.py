@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
-from listener.config.login import LoginSettings
+from listener.config.login import LoginSettings, Unencrypted
 from listener.config.schema import url_that
 from listener.config.tls import TlsSettings
 from listener.model.forms import problem_of
@@ -77,6 +77,11 @@ class AmqpSettings(LoginSettings, TlsSettings):
         url = URL(self.url)
         port = url.explicit_port or _PORTS[url.scheme]
         return Broker(str(url.host), port, url.path.removeprefix("/") or "/", url.scheme == "amqps")
+
+    @property
+    def unencrypted(self) -> Unencrypted | None:
+        """The broker, unless there is TLS."""
+        return None if self.broker.tls else Unencrypted("url", (self.broker.host,), "amqps://")
 
     @property
     def target(self) -> str | None:

@@ -4,14 +4,13 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from listener.audit.trail import TrailOptions
 from listener.config.proxy import ProxySettings
-from listener.config.schema import InputFile, Url
+from listener.config.schema import InputFile, OutputFile, Url
 from listener.model.forms import CLOUD_EVENT, FormName
 from listener.runtime.owned import refusal_to_write
 from listener.sinks.registry import SinkContext
@@ -31,7 +30,7 @@ class FileSettings(ProxySettings):
     A proxy is for `checkpoint_url`. By default `chain` is on if whole CloudEvents are written.
     """
 
-    path: Path
+    path: OutputFile
     mode: Annotated[str, AfterValidator(_octal)] = "0640"
     fsync: bool = True
     chain: bool | None = None
@@ -72,14 +71,17 @@ def options_of(context: SinkContext, settings: FileSettings) -> TrailOptions:
 def refusals(context: SinkContext, settings: FileSettings) -> Iterator[tuple[str, str]]:
     """What the host would refuse when the file is opened: the key, and why."""
     path = context.base / settings.path
-    if not path.parent.is_dir():
-        yield "path", f"there is no folder {path.parent}"
-    elif path.is_dir():
-        yield "path", f"cannot write {path}: {os.strerror(errno.EISDIR)}"
-    elif path.exists() and not path.is_file():
-        yield "path", f"cannot write {path}: it is not a regular file"
-    elif (why := refusal_to_write(path if path.exists() else path.parent)) is not None:
-        yield "path", f"cannot write {path}: {why}"
+    try:
+        if not path.parent.is_dir():
+            yield "path", f"there is no folder {path.parent}"
+        elif path.is_dir():
+            yield "path", f"cannot write {path}: {os.strerror(errno.EISDIR)}"
+        elif path.exists() and not path.is_file():
+            yield "path", f"cannot write {path}: it is not a regular file"
+        elif (why := refusal_to_write(path if path.exists() else path.parent)) is not None:
+            yield "path", f"cannot write {path}: {why}"
+    except OSError as exc:  # a folder above may not be entered
+        yield "path", f"cannot write {path}: {exc.strerror}"
 
 
 def problems(settings: FileSettings, form: FormName) -> Iterator[tuple[str, str]]:

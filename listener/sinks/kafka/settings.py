@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from listener.config.login import LoginSettings
+from listener.config.login import LoginSettings, Unencrypted
 from listener.config.tls import TlsSettings
 
 Mode = Literal["structured", "binary"]
@@ -52,6 +52,17 @@ class KafkaSettings(TlsSettings, LoginSettings):
         if not self.tls and any(getattr(self, key) is not None for key in keys):
             raise ValueError("certificates need tls = true")
         return self
+
+    @property
+    def reveals_login(self) -> bool:
+        """SCRAM keeps the password to itself (RFC 5802, 1)."""
+        return self.username is not None and self.sasl_mechanism == "PLAIN"
+
+    @property
+    def unencrypted(self) -> Unencrypted | None:
+        """The servers, unless there is TLS."""
+        hosts = tuple(server.rpartition(":")[0].strip("[]") for server in self.bootstrap_servers)
+        return None if self.tls else Unencrypted("bootstrap_servers", hosts, "tls = true")
 
     @property
     def place(self) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from yarl import URL
 
-from listener.config.login import LoginSettings
+from listener.config.login import LoginSettings, Unencrypted
 from listener.config.schema import InputFile, SecretFile, url_that
 from listener.config.tls import TlsSettings
 
@@ -63,6 +63,17 @@ class NatsSettings(TlsSettings, LoginSettings):
     def tls_only(self) -> bool:
         """Whether nothing may be sent without TLS; otherwise the server decides."""
         return URL(self.servers[0]).scheme == "tls"
+
+    @property
+    def reveals_login(self) -> bool:
+        """The other logins sign what the server has made up (nonce), and keep their key."""
+        return any(one is not None for one in (self.username, self.token, self.token_file))
+
+    @property
+    def unencrypted(self) -> Unencrypted | None:
+        """The servers, unless nothing may be sent without TLS."""
+        hosts = tuple(URL(server).host or "" for server in self.servers)
+        return None if self.tls_only else Unencrypted("servers", hosts, "tls://")
 
     @property
     def place(self) -> str:

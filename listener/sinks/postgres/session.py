@@ -13,7 +13,7 @@ from listener.errors import Outcome, Park, Refusal, Retry
 from listener.model.event import Event
 from listener.model.forms import Form
 from listener.runtime import postgres
-from listener.runtime.postgres import COLUMNS, code_of, described
+from listener.runtime.postgres import PROFILE, code_of, described
 from listener.sinks.postgres.settings import PostgresSettings
 from listener.sinks.registry import SinkContext
 
@@ -24,10 +24,8 @@ _REPLACEMENT = "\ufffd"
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _CLOSE_S = 1.0
 
-QUESTION = (
-    f"SELECT {COLUMNS}, current_setting('transaction_read_only')::boolean AS read_only,"  # noqa: S608 - of our own
-    " (SELECT relpersistence::text FROM pg_class WHERE oid = to_regclass($1)) AS persistence"
-)
+_PERSISTENCE = "(SELECT relpersistence::text FROM pg_class WHERE oid = to_regclass($1)) AS persistence"
+QUESTION = f"{PROFILE}, current_setting('transaction_read_only')::boolean AS read_only, {_PERSISTENCE}"
 """What `profile_of` needs the answer to; its parameter is the table's quoted name."""
 
 TROUBLE = (PostgresError, InterfaceError, InternalClientError, OSError)

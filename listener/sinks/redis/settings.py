@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
-from listener.config.login import LoginSettings, url_beside_login
+from listener.config.login import LoginSettings, Unencrypted, url_beside_login
 from listener.config.tls import TlsSettings
 
 _PORT = 6379
@@ -62,6 +62,12 @@ class RedisSettings(TlsSettings, LoginSettings):
     def tls(self) -> bool:
         """Whether the connection is encrypted."""
         return self.url.startswith("rediss:")
+
+    @property
+    def unencrypted(self) -> Unencrypted | None:
+        """The server, unless there is TLS; not over a socket of the host."""
+        url = URL(self.url)
+        return Unencrypted("url", (url.host,), "rediss://") if url.host and not self.tls else None
 
     @property
     def address(self) -> dict[str, Any]:

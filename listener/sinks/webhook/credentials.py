@@ -13,8 +13,9 @@ from yarl import URL
 
 from listener.config.login import secret_of
 from listener.errors import Outcome, Park, Retry
+from listener.runtime.urls import told
 from listener.sinks.registry import SinkContext
-from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, place
+from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure
 from listener.sinks.webhook.settings import OAuth2Settings, WebhookSettings, is_header_value
 
 _SCHEME = "Bearer"  # RFC 6750
@@ -192,4 +193,4 @@ class AccessTokens:
         return self._failure(text, verdict=Park if for_a_person else Retry, after_s=answer.after_s)
 
     def _failure(self, text: str, *, verdict: type[Outcome] = Retry, after_s: float | None = None) -> Failure:
-        return Failure(text=f"the token endpoint {place(self._url)} {text}", verdict=verdict, after_s=after_s)
+        return Failure(text=f"the token endpoint {told(self._url)} {text}", verdict=verdict, after_s=after_s)

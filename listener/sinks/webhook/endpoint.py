@@ -16,7 +16,8 @@ from listener import __version__
 from listener.config.login import secret_of
 from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.runtime.backoff import retry_after_s
-from listener.runtime.http_client import Connector, bare, describe, new_proxy, new_session
+from listener.runtime.http_client import Connector, bare, describe, new_proxy, new_session, one_line
+from listener.runtime.urls import told
 from listener.sinks.registry import SinkContext
 from listener.sinks.webhook.addresses import AddressDenied, public_socket
 from listener.sinks.webhook.settings import WebhookSettings
@@ -91,11 +92,6 @@ def quoted(text: str, secrets: Iterable[str]) -> str:
         longest_first = sorted(words, key=len, reverse=True)  # a short one may be a part of a long one
         line = re.sub("|".join(map(re.escape, longest_first)), "***", line)
     return line[:_TEXT_CHARACTERS]
-
-
-def one_line(text: str) -> str:
-    """A text without line ends and control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 class _Said(msgspec.Struct):
@@ -209,7 +205,7 @@ class Endpoint:
             return self._no_answer(url, bare(exc))
 
     def _no_answer(self, url: URL, exc: Exception) -> Failure:
-        where, detail, verdict = place(url), "", None
+        where, detail, verdict = told(url), "", None
         match exc:
             case TimeoutError():
                 text = f"{where} did not answer within {self._settings.timeout_s:g} s"
@@ -237,11 +233,6 @@ class Endpoint:
             settings.proxy_password_file,
         )
         return tuple(_stamp(self._context.base / file) for file in files if file is not None)
-
-
-def place(url: URL) -> str:
-    """Host and port alone: paths and query strings of webhooks often are their secret."""
-    return f"{url.host}:{url.port}"
 
 
 def _stamp(path: Path) -> object:

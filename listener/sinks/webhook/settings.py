@@ -3,16 +3,14 @@
 import re
 from collections.abc import Iterator
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from yarl import URL
 
-from listener.config.http import is_loopback
-from listener.config.login import LoginSettings
+from listener.config.login import LoginSettings, Unencrypted, exposure
 from listener.config.proxy import ProxySettings
-from listener.config.schema import Folders, InputFile, SecretFile, Section, Url, text_in
+from listener.config.schema import InputFile, SecretFile, Section, Url, looked_into, text_in
 from listener.config.tls import TlsSettings
 from listener.model.forms import problem_of
 from listener.sinks.webhook.addresses import is_public
@@ -71,13 +69,7 @@ def _origin(value: str) -> str:
     return value
 
 
-def _holds_signing_secrets(file: Path, info: ValidationInfo) -> Path:
-    if isinstance(info.context, Folders):
-        keys_in(file, text_in(file))
-    return file
-
-
-SigningFile = Annotated[InputFile, AfterValidator(_holds_signing_secrets)]
+SigningFile = Annotated[InputFile, looked_into(lambda file: keys_in(file, text_in(file)))]
 Token = Annotated[SecretStr, AfterValidator(_header_value)]
 
 
@@ -165,6 +157,29 @@ class WebhookSettings(TlsSettings, LoginSettings, ProxySettings):
                 raise ValueError(f"{key} leads into a private network, which deny_private_networks refuses")
         return self
 
+    @property
+    def reveals_login(self) -> bool:
+        """Each request carries it."""
+        logins = (self.username, self.bearer_token, self.bearer_token_file, self.oauth2)
+        return any(one is not None for one in logins) or any(name.lower() == "authorization" for name in self.headers)
+
+    @property
+    def unencrypted(self) -> Unencrypted | None:
+        """The receiver, over http."""
+        return _over_http("url", self.url)
+
+    def exposures(self) -> Iterator[tuple[str, str]]:
+        """See `LoginSettings`: the client's at its token endpoint is one more."""
+        way = _over_http("oauth2.token_url", self.oauth2.token_url) if self.oauth2 is not None else None
+        if way is not None and (text := exposure(way.hosts, way.instead)) is not None:
+            yield way.key, text
+        yield from super().exposures()
+
+
+def _over_http(key: str, url: str) -> Unencrypted | None:
+    parts = URL(url)
+    return Unencrypted(key, (parts.host or "",), "https://") if parts.scheme == "http" else None
+
 
 def _is_denied(host: str) -> bool:
     try:
@@ -177,19 +192,3 @@ def problems_beside(settings: WebhookSettings, form: str) -> Iterator[tuple[str,
     """What is wrong with a key beside the `format` of the sink's table: the key, and why."""
     if settings.mode != "structured" and form != "cloudevents":
         yield "mode", f'"{settings.mode}" writes CloudEvents, format = "{form}" does not'
-
-
-def exposures(_context: object, settings: WebhookSettings) -> Iterator[tuple[str, str]]:
-    """Which secrets go to another host over http: the key of the URL, and what is sent to it."""
-    oauth2 = settings.oauth2
-    if oauth2 is not None and _is_in_the_clear(oauth2.token_url):
-        host = URL(oauth2.token_url).host
-        yield "oauth2.token_url", f"client_secret passes the network to {host} unencrypted: use https://"
-    logins = (settings.username, settings.bearer_token, settings.bearer_token_file, oauth2)
-    by_header = any(name.lower() == "authorization" for name in settings.headers)
-    if (by_header or any(one is not None for one in logins)) and _is_in_the_clear(settings.url):
-        yield "url", f"each request sends its login to {URL(settings.url).host} unencrypted: use https://"
-
-
-def _is_in_the_clear(url: str) -> bool:
-    return URL(url).scheme == "http" and not is_loopback(URL(url).host or "")

@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping
 from yarl import URL
 
 from listener.model.condition import Exchange
-from listener.sinks.webhook.endpoint import Answer, Failure, place, quoted
+from listener.runtime.urls import told
+from listener.sinks.webhook.endpoint import Answer, Failure, quoted
 
 _MASK = "***"
 _HEADERS_AT_MOST = 40
@@ -27,7 +28,7 @@ def exchange_of(
 
     Args:
         method: of the request.
-        url: where it went: paths and query strings of webhooks often are their secret, so they are left out.
+        url: where it went.
         headers: of the request.
         secret_headers: the names of those whose values are left out.
         secrets: texts that are left out of the answer, which may quote the request.
@@ -35,9 +36,8 @@ def exchange_of(
         answer: what came.
     """
     hidden = {name.lower() for name in secret_headers}
-    path = "/" if url.raw_path_qs in ("", "/") else f"/{_MASK}"
     sent = {name: _MASK if name.lower() in hidden else value for name, value in headers.items()}
-    request = [f"{method} {url.scheme}://{place(url)}{path}", *_lines(sent, ())]
+    request = [f"{method} {told(url)}", *_lines(sent, ())]
     text = body.decode("utf-8", "replace")[:_BODY_CHARACTERS]
     return Exchange(request="\n".join((*request, "", text)), answer=_answer(answer, secrets))
 

@@ -11,12 +11,13 @@ from listener.errors import Outcome, Park, Refusal, Reject, Retry
 from listener.model.condition import Exchange
 from listener.model.event import Event
 from listener.ports import Sink
+from listener.runtime.urls import told
 from listener.sinks.registry import SinkContext, SinkKind
 from listener.sinks.verdict import chat_of
 from listener.sinks.webhook.binding import Binding, Message
 from listener.sinks.webhook.credentials import AccessTokens, Credentials, FixedCredentials
-from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, place, quoted, words_of
-from listener.sinks.webhook.settings import WebhookSettings, exposures, problems_beside
+from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, quoted, words_of
+from listener.sinks.webhook.settings import WebhookSettings, problems_beside
 from listener.sinks.webhook.showing import exchange_of
 from listener.sinks.webhook.signing import SigningKey, SigningKeys, signature
 
@@ -257,7 +258,7 @@ class WebhookSink:
         allowed = (
             answer
             if isinstance(answer, Failure)
-            else allowed_rate(answer, origin=origin, rate=rate, where=place(self._url))
+            else allowed_rate(answer, origin=origin, rate=rate, where=told(self._url))
         )
         if isinstance(allowed, Failure):
             raise allowed.outcome(after_s=allowed.after_s)
@@ -339,7 +340,7 @@ class WebhookSink:
         if isinstance(answer, Failure):
             return replace(answer, detail=quoted(answer.detail, secrets))
         said = quoted(words_of(answer), secrets)
-        text = f"{place(self._url)} answered {answer.status}" + (f" ({said})" if said else "")
+        text = f"{told(self._url)} answered {answer.status}" + (f" ({said})" if said else "")
         if answer.status in _WRONG_PLACE or answer.status in _REDIRECTS:
             text += f", see {self._setting}"
         return Failure(
@@ -360,7 +361,6 @@ KIND = SinkKind(
     settings=WebhookSettings,
     build=_build,
     problems=problems_beside,
-    exposures=exposures,
     retry_horizon_s=75 * 3600.0,
     retry_event_after_s=3600.0,
 )

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from listener.errors import JournalError, JournalFenced, JournalLocked
+from listener.errors import JournalError, JournalLocked
 from listener.journal.copying import Held, copy
 from listener.journal.postgres import copying as postgres
 from listener.journal.postgres.database import PostgresDatabase
@@ -22,6 +22,7 @@ from listener.model.holes import events_between
 from listener.runtime.host import THIS_HOST
 from support.copies import holds, make_rich_journal
 from support.events import disposition_event
+from support.postgresjournal import fenced
 from support.postgresserver import PostgresServer
 
 
@@ -141,8 +142,9 @@ async def test_a_replica_that_is_long_dead_is_taken_out_and_fenced(
         monkeypatch.setattr(postgres, "GONE_S", 0.1)
         await asyncio.sleep(0.3)
         await back(options, tmp_path / "back.db")
-        with pytest.raises(JournalFenced):
-            await database.append(joined.incarnation, 1, JournalBatch(events=(disposition_event(0),)), {}, {})
+        await fenced(
+            lambda: database.append(joined.incarnation, 1, JournalBatch(events=(disposition_event(0),)), {}, {})
+        )
     finally:
         await database.close()
 

@@ -10,6 +10,7 @@ import pytest
 from listener.errors import JournalError, JournalUncertain, StartError
 from listener.journal.postgres.lines import Lines
 from support.authority import Authority
+from support.eventually import eventually
 from support.pgbouncer import PgBouncer
 from support.postgresjournal import PostgresWorld
 from support.postgresserver import PostgresServer
@@ -65,6 +66,19 @@ async def test_after_a_failure_the_next_call_has_another_connection(lines):
     with pytest.raises(JournalError, match="22012"):
         await lines.fetch("SELECT 1 / 0")
     assert (await lines.fetch("SELECT pg_backend_pid()"))[0][0] != before
+
+
+async def test_what_was_not_sent_on_a_connection_that_the_server_has_ended_is_sent_on_another(server, world, link_to):
+    link = await link_to(server.port)
+    lines = Lines(world.options(port=link.port), size=1, name=lambda: "any")
+    ((pid,),) = await lines.fetch("SELECT pg_backend_pid()")
+    with link.end_unseen():
+        told = link.to_client_bytes
+        await server.execute(f"SELECT pg_terminate_backend({pid})")
+        await eventually(lambda: link.to_client_bytes > told, what="the server says that it ends the connection")
+        ((other,),) = await lines.fetch("SELECT pg_backend_pid()")
+    assert other != pid
+    await lines.close()
 
 
 async def test_a_deadlock_is_tried_again(lines, server, world):

@@ -70,6 +70,18 @@ def test_what_was_committed_is_told_to_the_next_owner(tmp_path):
         again.release()
 
 
+def test_a_file_that_somebody_truncates_costs_neither_the_process_nor_the_next_word(tmp_path):
+    path = tmp_path / "journal.db"
+    lock = FileLock.acquire(path)
+    lock.note(Known(6, 5))
+    os.truncate(path.with_name("journal.db.lock"), 0)
+    lock.note(Known(7, 5))
+    lock.release()
+    again = FileLock.acquire(path)
+    assert again.left == (7, 5)
+    again.release()
+
+
 @pytest.mark.parametrize("content", ["", "1\n", "1\n7", "1\n7 x\n", "1\n-7 5\n", "1\n\xff 5\n", "1\n7 5 3\n"])
 def test_what_a_crash_has_cut_is_nothing(tmp_path, content):
     (tmp_path / "journal.db.lock").write_bytes(content.encode("latin-1"))

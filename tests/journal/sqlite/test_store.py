@@ -18,10 +18,10 @@ from listener.journal.sqlite import damage_marker, dead_letters, rows, views
 from listener.journal.sqlite.database import PAGE_BYTES, WAL_LIMIT_BYTES, connect_reader, connect_writer
 from listener.journal.sqlite.journal import wal_bytes
 from listener.journal.sqlite.lock import Known
-from listener.journal.sqlite.salvage import JUMP
 from listener.journal.sqlite.store import CHECKPOINT_PAGES, MAX_LOG_PAGES, open_store
 from listener.journal.sqlite.wal import read_header
 from listener.model.event import Damage
+from listener.model.holes import JUMP
 from listener.testing import SAMPLE_MS, sample_event
 
 APPENDERS = 4

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -225,6 +226,13 @@ async def test_verify_finds_a_damaged_page(live, path):
         file.seek(PAGE_BYTES * 20)
         file.write(b"\xff" * PAGE_BYTES)
     assert any("integrity" in line or "reading stopped" in line for line in views.verify(path))
+
+
+@pytest.mark.parametrize("view", [views.stats, views.verify, lambda path: list(views.export(path))])
+def test_a_journal_that_cannot_be_looked_at_is_told(view):
+    """As one below a folder that may not be entered."""
+    with pytest.raises(JournalError, match="File name too long"):
+        view(Path(*["x" * 250] * 20, "journal.db"))
 
 
 @pytest.mark.parametrize("view", [views.stats, views.verify, lambda path: list(views.export(path))])

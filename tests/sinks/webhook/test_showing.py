@@ -37,7 +37,7 @@ async def test_request_and_answer_are_shown_without_a_secret(receiver, make_sink
     (exchange,), outcome = await shown_of(sink)
     assert outcome is not None
     lines = exchange.request.split("\n")
-    assert lines[0] == f"POST {receiver.url}/***"
+    assert lines[0] == f"POST {receiver.url}/…/…?…"
     assert "webhook-id: event-1" in lines
     assert "webhook-signature: ***" in lines
     assert "X-Key: ***" in lines
@@ -55,7 +55,7 @@ async def test_request_and_answer_are_shown_without_a_secret(receiver, make_sink
 async def test_who_does_not_answer_is_told(make_sink):
     sink = await make_sink("http://127.0.0.1:9/hook")
     (exchange,), _ = await shown_of(sink)
-    assert exchange.answer.startswith("127.0.0.1:9 ")
+    assert exchange.answer.startswith("http://127.0.0.1:9/hook ")
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,6 @@ def test_what_is_shown_is_bounded(answer):
         body=b"z" * 100_000,
         answer=answer,
     )
-    assert shown.request.startswith("POST https://crm.example:443/\n")
+    assert shown.request.startswith("POST https://crm.example\n")
     assert len(shown.request) < 50_000
     assert len(shown.answer) <= 1000
