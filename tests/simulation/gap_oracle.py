@@ -22,6 +22,7 @@ from simulation.teams import NAME
 
 SLACK_S = 2.0
 _LOGIN_S = 65.0
+_LOGINS_APART_S = 4.5  # 4 s, and the pause until the next attempt
 _LONGEST_PAUSE_S = 30.0
 _FIRST_PAUSE_S = 0.5
 _STORED_S = 10.0
@@ -303,15 +304,14 @@ class Hindrances:
             was_granted = one.verdict is Verdict.GRANTED
 
     def _pauses_between_logins(self, agent: str) -> Iterator[Hindrance]:
-        """Until a login holds for more than one poll: directories lock users who log in too often."""
+        """Until a login holds for more than one poll, and 4 s at least: directories lock users who log in too often."""
         last: Answer | None = None
         polls = 0
         for one in self.answers_of[agent]:
             if (one.what, one.verdict) == (_CONNECT, Verdict.GRANTED):
                 polls += 1
-                last = last if polls == 1 else None
             elif one.what == "login":
-                if last is not None:
+                if last is not None and (polls <= 1 or one.asked_at <= last.left_at + _LOGINS_APART_S):
                     until = min(one.asked_at, last.left_at + _LOGIN_S)
                     yield Hindrance(since=last.left_at, until=until, what="pause between logins")
                 last, polls = one, 0
