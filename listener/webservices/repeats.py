@@ -32,7 +32,8 @@ class _Seen:
         recent = self.told.get(key)
         if recent is None:
             recent = self.told[key] = deque(maxlen=_VALUES)
-        elif recent[-1][0] == hash(value) and recent[-1][2] is along:
+        kept = 1 + along  # of what came along the first time counts as well as the last
+        if [(one[0], one[2]) for one in islice(reversed(recent), kept)] == [(hash(value), along)] * kept:
             recent.pop()
         recent.append((hash(value), at_s, along))
 

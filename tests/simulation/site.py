@@ -352,7 +352,8 @@ class Site(Simulator):
         if done:
             return answering.result()
         may_learn = self._may_be_learned_from(messages)
-        cut[agent] += may_learn and self._is_heard(agent, asked_at)
+        if may_learn:  # an outage makes the next cut the first one again
+            cut[agent] = cut[agent] + 1 if self._is_heard(agent, asked_at) else 0
         if not may_learn or self._cut[agent] <= LEARNED_FROM:
             self._note_trouble(agent, "ReadTimeout")
         return None

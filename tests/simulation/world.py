@@ -292,6 +292,7 @@ class World:
         """Start the listener on what the last one left."""
         if self.running is None:
             self.site.meet_a_new_process()
+            self.site.note_refusals()
             self._processes.append(self.process(self._folder, len(self._processes) + 1, self._ended))
 
     def process(self, folder: Path, number: int, on_end: Callable[[Process, BaseException | None], None]) -> Process:

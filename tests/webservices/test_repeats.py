@@ -57,6 +57,14 @@ def test_which_values_were_told_lately_is_known_with_whatever_they_came():
     assert len(heard.told("a", "Code", 0.0, 99.0)) < 20
 
 
+def test_what_came_along_and_comes_along_again_was_told_the_first_time():
+    heard = SeenChats()
+    for at_s in (5.0, 7.0, 9.0):
+        heard.add(seen("a", told={("a", "Code"): "x"}), at_s)
+    assert heard.told("a", "Code", 0.0, 6.0) == heard.told("a", "Code", 0.0, 8.0) == {hash("x"): 5.0}
+    assert heard.told("a", "Code", 8.0, 9.0) == {hash("x"): 9.0}
+
+
 def test_that_more_values_were_told_than_are_kept_is_known():
     heard = SeenChats()
     for number in range(16):
