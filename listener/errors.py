@@ -37,6 +37,11 @@ ListenerError
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises of bytes that are no such JSON, hold a text that is no UTF-8, or are too deep."""
+
 
 class ListenerError(Exception):
     """Root of the tree."""

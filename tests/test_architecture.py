@@ -128,6 +128,12 @@ def test_only_the_command_line_prints():
     assert rules.calls_of(MODULES, "print", outside=["cli"]) == []
 
 
+def test_what_cannot_be_decoded_is_caught_as_a_whole():
+    """By errors.UNDECODABLE: bytes from outside are not only wrong in the way that comes to mind first."""
+    tell_apart = ["listener.cometd.messages", "listener.webservices.salvage"]
+    assert rules.caught(MODULES, ["MsgspecError", "DecodeError"], outside=tell_apart) == []
+
+
 def test_nothing_is_too_long_to_be_read_at_once():
     assert rules.oversized(MODULES) == []
 

@@ -10,14 +10,12 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from listener.errors import UNDECODABLE
 from listener.model.event import Kind, Participant, rfc3339
 from listener.model.media import CHAT
 
 NEAR_MS = 60_000
 """Events this close to a gap of their account count as near it: re-reading follows a gap within seconds."""
-
-UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What the decoder raises of a line that is no JSON, has a text that is no UTF-8, or is too deep."""
 
 Reference = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """A number that every output can tell."""

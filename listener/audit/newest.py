@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from listener.audit.events import UNDECODABLE, epoch_ms
+from listener.audit.events import epoch_ms
 from listener.audit.files import predecessors
 from listener.audit.reading import lines_backwards, lines_of
 from listener.audit.window import sequence_of
+from listener.errors import UNDECODABLE
 
 _UNLIKELY = 10**16  # an event a millisecond for 300,000 years; the numbers of a journal end at 9 * 10**18
 _ENOUGH = 1000  # lines at the end: those of replayed dead letters have lower sequences than the ones before

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from listener.audit.chain import Head, chained, hash_of
-from listener.audit.events import UNDECODABLE
+from listener.errors import UNDECODABLE
 from listener.model.event import Event, Kind, rfc3339
 
 _TYPE = "disposition-listener.audit."

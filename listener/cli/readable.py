@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from listener.audit.events import UNDECODABLE
+from listener.errors import UNDECODABLE
 from listener.model.condition import SinkReport
 from listener.model.escaping import printable
 

@@ -15,7 +15,7 @@ from listener.daemon import database
 from listener.daemon.control import Resend, ResendCancelled, ResendEvents, Resumed
 from listener.daemon.offline import require_known
 from listener.daemon.resending import planned, require_possible
-from listener.errors import StartError
+from listener.errors import UNDECODABLE, StartError
 from listener.journal.shared.database import Database
 from listener.model.event import (
     EVERY_DEAD_LETTER,
@@ -183,7 +183,7 @@ def verify(place: Shared) -> list[str]:
             last = event.sequence
             try:
                 msgspec.json.decode(event.data, type=dict[str, Any])
-            except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            except UNDECODABLE as exc:
                 faults.append(f"event {event.sequence}: data is not a JSON object: {exc}")
     except (KeyError, ValueError) as exc:  # a word that no event has, which tells no more of itself
         faults.append(f"reading stopped behind event {last}: {type(exc).__name__}")
@@ -220,7 +220,7 @@ async def lanes_of(database: Database) -> dict[str, tuple[DutyReport, LaneStatus
 def _status(one: DutyReport) -> LaneStatus | None:
     try:
         return msgspec.json.decode(one.report, type=LaneStatus) if one.report else None
-    except msgspec.MsgspecError:  # another version has left it
+    except UNDECODABLE:  # another version has left it
         return None
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from listener.errors import NoBayeux
+from listener.errors import UNDECODABLE, NoBayeux
 
 META_PREFIX = "/meta/"
 HANDSHAKE = "/meta/handshake"
@@ -81,7 +81,7 @@ def decode_sound(body: bytes) -> Envelope | None:
     """Decode it the fast way; None if anything in it is wrong."""
     try:
         return Envelope(_DECODER.decode(body))
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNDECODABLE:
         return None
 
 
@@ -196,6 +196,6 @@ def end_of_object(body: bytes, start: int) -> tuple[int, bool]:
 def _is_json(text: bytes) -> bool:
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         return False
     return True

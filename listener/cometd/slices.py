@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from listener.cometd import messages as wire
+from listener.errors import UNDECODABLE
 
 SLICE_BYTES = 2**18
 """About how much is decoded, and stored, at a time."""
@@ -104,7 +105,7 @@ class Slicer:
         """Whether it is JSON. Then its last element ends where it was cut, since JSON has but one reading."""
         try:
             elements = _JSON.decode(array)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except UNDECODABLE:
             return False
         return len(array) <= self._message_bytes or all(len(one) <= self._message_bytes for one in map(bytes, elements))
 

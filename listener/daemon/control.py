@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 import structlog
 
-from listener.errors import ControlError, DaemonEnded, ListenerError, NoDaemon, Outcome
+from listener.errors import UNDECODABLE, ControlError, DaemonEnded, ListenerError, NoDaemon, Outcome
 from listener.model.condition import Exchange
 from listener.model.event import LaneStatus
 from listener.model.filter import ControlFilter, Milliseconds
@@ -341,7 +341,7 @@ def _clear(name: str, folder: int) -> None:
 def _parse(line: bytes) -> Command:
     try:
         return _COMMANDS.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+    except UNDECODABLE as exc:
         raise ControlError(f"{exc}; {_EXPECTED}") from exc
 
 
@@ -390,5 +390,5 @@ def _result(line: bytes, path: Path, expected: type[T]) -> T:
         if answer.error is not None:
             raise ControlError(answer.error)
         return msgspec.json.decode(answer.ok, type=expected)
-    except msgspec.MsgspecError as exc:
+    except UNDECODABLE as exc:
         raise ControlError(f"the daemon at {path} gave no usable answer") from exc

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from listener.daemon.roll import Roll
 from listener.daemon.troubles import Standing, Troubles
-from listener.errors import JournalError
+from listener.errors import UNDECODABLE, JournalError
 from listener.model.condition import ReadinessProblem
 from listener.model.event import GapTally, JournalStats, LaneStatus, epoch_ms, rfc3339
 from listener.model.holes import events_between
@@ -341,5 +341,5 @@ def _decoded(report: bytes, kind: type[T]) -> T | None:
     """None for one that is not there, or that another version has left."""
     try:
         return msgspec.json.decode(report, type=kind) if report else None
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from listener.errors import UNDECODABLE
 from listener.runtime.host import Host
 from listener.simulator.bayeux import Bayeux, CometdSession, Wake, acknowledged, reply_to, unknown_client
 from listener.simulator.faults import Faults
@@ -173,7 +174,7 @@ def _parse(call: Call) -> list[dict[str, Any]] | None:
         return None
     try:
         decoded = _DECODER.decode(call.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         return None
     return decoded if isinstance(decoded, list) else [decoded]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from listener.errors import NotFound, ParameterInvalid, WebServicesError
+from listener.errors import UNDECODABLE, NotFound, ParameterInvalid, WebServicesError
 from listener.simulator.logins import HttpSession, Logins
 from listener.simulator.media import MEDIA, Medium
 from listener.simulator.notices import chat_resource
@@ -166,5 +166,5 @@ def _resource(call: Call, agent: str, chat: Chat) -> Mapping[str, Any]:
 def _json_object(call: Call) -> dict[str, Any]:
     try:
         return msgspec.json.decode(call.body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except UNDECODABLE as exc:
         raise ParameterInvalid("The body is not a JSON object", http_status=400, status_code=2) from exc

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from listener.errors import ControlError, HttpRefused, JournalError, JournalFenced, NotPossible
+from listener.errors import UNDECODABLE, ControlError, HttpRefused, JournalError, JournalFenced, NotPossible
 from listener.model.condition import Exchange
 from listener.model.event import DeadLetterFilter
 from listener.model.filter import ControlFilter
@@ -159,7 +159,7 @@ def _decoded(call: Call, expected: type[T]) -> T:
         raise HttpRefused(415, "media_type", f"the body must be {JSON}")
     try:
         return msgspec.convert(_with_integers(msgspec.json.decode(call.body)), type=expected)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+    except UNDECODABLE as exc:
         raise HttpRefused(400, "not_json", f"the body is not as expected: {exc}") from exc
 
 

@@ -11,6 +11,7 @@ import msgspec
 from yarl import URL
 
 from listener.errors import (
+    UNDECODABLE,
     CsrfRejected,
     LoginRefused,
     NotFound,
@@ -104,7 +105,7 @@ def decode(reply: Reply, kind: type[T]) -> T:
     """The body as `kind`. Raises ServerFault if it is something else."""
     try:
         return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except UNDECODABLE as exc:
         text = f"{reply.method} {reply.path}: the answer is not of the expected shape: {exc}"
         raise ServerFault(text, http_status=reply.status) from exc
 
@@ -113,7 +114,7 @@ def read_or_none(kind: type[T], raw: msgspec.Raw) -> T | None:
     """A part of an answer as `kind`, None if it is something else: one that is spoilt does not hide the others."""
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
 
 
@@ -140,7 +141,7 @@ async def elements(reply: Reply, array: msgspec.Raw, *, most: int, what: str) ->
     body = bytes(array)
     try:
         found = _raws(body) or [] if len(body) <= SMALL_BYTES else await _objects(body, most)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except UNDECODABLE as exc:
         text = f"{reply.method} {reply.path}: the answer is not of the expected shape: {exc}"
         raise ServerFault(text, http_status=reply.status) from exc
     if len(found) > most:
@@ -194,7 +195,7 @@ def _answer(reply: Reply) -> Answer | None:
     """The body as an answer of the API, None if it is none."""
     try:
         return msgspec.json.decode(reply.body, type=Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
 
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Raw
 
-from listener.errors import NotificationRefused
+from listener.errors import UNDECODABLE, NotificationRefused
 from listener.model.event import Observation, Origin, Participant
 from listener.model.media import CHAT, MediaType, identity_of
 from listener.webservices.media import MEDIA, Medium
-from listener.webservices.salvage import UNDECODABLE, Salvage
+from listener.webservices.salvage import Salvage
 from listener.webservices.shapes import Shapes
 
 AGENT = "Agent"

@@ -8,13 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from listener.errors import NotificationRefused
+from listener.errors import UNDECODABLE, NotificationRefused
 from listener.model.event import Participant
 from listener.webservices.media import Medium
 from listener.webservices.shapes import JSON_NAMES, ChatId, Container, Shapes
-
-# What decoding raises: bad JSON or types, bytes that are no UTF-8, nesting beyond the interpreter's stack.
-UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _NULL = b"null"
 _ESCAPES = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)

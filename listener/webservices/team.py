@@ -6,11 +6,11 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from listener.errors import UNDECODABLE
 from listener.model.media import CHAT, MediaType
 from listener.webservices.media import MEDIA
 from listener.webservices.notifications import AGENT, DecodedBatch, NotificationDecoder
 from listener.webservices.repeats import SeenChats
-from listener.webservices.salvage import UNDECODABLE
 from listener.webservices.shapes import ChatId
 from listener.webservices.supervisor import Person
 

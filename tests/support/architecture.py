@@ -217,6 +217,20 @@ def calls_of(modules: Collection[Module], function: str, *, outside: Collection[
     ]
 
 
+def caught(modules: Collection[Module], names: Collection[str], *, outside: Collection[str]) -> list[str]:
+    """`except` clauses that name an exception of these outside of the modules that may."""
+    return [
+        f"{module.name}:{node.lineno} catches {name}"
+        for module in modules
+        if module.name not in outside
+        for node in module.nodes
+        if isinstance(node, ast.ExceptHandler) and node.type is not None
+        for part in ast.walk(node.type)
+        if isinstance(part, ast.Name | ast.Attribute)
+        and (name := part.id if isinstance(part, ast.Name) else part.attr) in names
+    ]
+
+
 def oversized(modules: Collection[Module]) -> list[str]:
     """Modules and functions that are too long to be read at once."""
     wrong = []

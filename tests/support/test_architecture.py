@@ -87,6 +87,10 @@ def one(source: str) -> list[Module]:
             rules.calls_of(one("def f():\n    print('x')"), "print", outside=["cli"]),
             "listener.web.server:2 calls print()",
         ),
+        (
+            rules.caught(one("try: f()\nexcept (OSError, a.DecodeError): g()"), ["DecodeError"], outside=[]),
+            "listener.web.server:2 catches DecodeError",
+        ),
         (rules.oversized(one("x = 1\n" * 501)), "listener.web.server has 501 lines"),
         (rules.oversized(one("async def f():\n" + "    x = 1\n" * 50)), "listener.web.server.f has 51 lines"),
         (rules.badly_opened(one("x = 1")), "listener.web.server: opens with ''"),

@@ -6,8 +6,7 @@ from contextlib import closing
 from itertools import islice
 from typing import Any
 
-import msgspec
-
+from listener.errors import UNDECODABLE
 from listener.journal.sqlite import dead_letters, rows
 from listener.model.event import Change, Event
 from listener.model.filter import DeadLetterPage, EventFilter, Found
@@ -61,7 +60,7 @@ def _may_fit(within: Callable[[str, bytes], bool], row: tuple[Any, ...]) -> bool
     """If `data` cannot be read, it may: the row's checksum decides later."""
     try:
         return within(row[1], row[2])
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return True
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from listener.errors import JournalDamaged
+from listener.errors import UNDECODABLE, JournalDamaged
 from listener.journal.sqlite import dead_letters as dead_letter_rows
 from listener.journal.sqlite import deferred, rows
 from listener.journal.sqlite.database import connect_reader, journal_error
@@ -223,7 +223,7 @@ def _words(sequence: int, kind: str, change: str | None, origin: str) -> Iterato
 def _data(sequence: int, data: Any) -> Iterator[str]:
     try:
         msgspec.json.decode(data, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as exc:
+    except (*UNDECODABLE, TypeError) as exc:
         yield f"event {sequence}: data is not a JSON object: {exc}"
 
 

@@ -16,7 +16,7 @@ from nats.js import JetStreamContext, api
 
 from listener.config.login import secret_of
 from listener.config.schema import text_in
-from listener.errors import Park, Retry
+from listener.errors import UNDECODABLE, Park, Retry
 from listener.sinks.nats.settings import NatsSettings
 from listener.sinks.registry import SinkContext
 from listener.sinks.session import expire
@@ -175,7 +175,7 @@ NO_STREAM = Answer(ApiError(code=503, description="no stream has the subject"))
 _DECODER = msgspec.json.Decoder(Answer)
 
 
-_UNREADABLE = Answer(ApiError(code=500, description="the acknowledgement is not JSON"))
+_UNDECODABLE = Answer(ApiError(code=500, description="the acknowledgement is not JSON"))
 
 
 class Session:
@@ -310,5 +310,5 @@ def _answer(message: Msg) -> Answer:
         return NO_STREAM
     try:
         return _DECODER.decode(message.data)
-    except msgspec.MsgspecError:
-        return _UNREADABLE
+    except UNDECODABLE:
+        return _UNDECODABLE

@@ -12,7 +12,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from listener.config.login import secret_of
-from listener.errors import Outcome, Park, Retry
+from listener.errors import UNDECODABLE, Outcome, Park, Retry
 from listener.runtime.urls import told
 from listener.sinks.registry import SinkContext
 from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure
@@ -174,7 +174,7 @@ class AccessTokens:
         try:
             token = msgspec.json.decode(answer.body, type=_Token)
             lifetime_s = float(token.expires_in) if token.expires_in is not None else float("inf")
-        except (msgspec.DecodeError, ValueError):
+        except (*UNDECODABLE, ValueError):
             return self._failure("answered without a token")
         if token.token_type.lower() != _SCHEME.lower() or not is_header_value(token.access_token):
             return self._failure("answered without a bearer token")
@@ -185,7 +185,7 @@ class AccessTokens:
     def _refusal(self, answer: Answer) -> Failure:
         try:
             error = msgspec.json.decode(answer.body, type=_Error).error
-        except (msgspec.DecodeError, ValueError):
+        except UNDECODABLE:
             error = ""
         why = f": {error}" if re.fullmatch(r"[a-z_]{1,50}", error) else ""  # a code, not a text that may quote
         for_a_person = answer.status in _FOR_A_PERSON and answer.status not in _FOR_LATER

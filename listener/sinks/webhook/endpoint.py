@@ -14,7 +14,7 @@ from yarl import URL
 
 from listener import __version__
 from listener.config.login import secret_of
-from listener.errors import Outcome, Park, Reject, Retry, StartError
+from listener.errors import UNDECODABLE, Outcome, Park, Reject, Retry, StartError
 from listener.runtime.backoff import retry_after_s
 from listener.runtime.http_client import Connector, bare, describe, new_proxy, new_session, one_line
 from listener.runtime.urls import told
@@ -105,7 +105,7 @@ def words_of(answer: "Answer") -> str:
     """What the receiver says in words that quote no event: the title of a problem, or the code of an error."""
     try:
         said = msgspec.json.decode(answer.body, type=_Said)
-    except (msgspec.DecodeError, ValueError):
+    except UNDECODABLE:
         return ""
     if answer.headers.get(hdrs.CONTENT_TYPE, "").startswith("application/problem+json") and said.title:
         return said.title[:_WORDS_CHARACTERS]

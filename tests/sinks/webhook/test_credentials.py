@@ -153,6 +153,8 @@ async def test_who_is_refused_with_a_new_token_too_needs_a_person(guarded, recei
         (Answer(status=429, headers={"Retry-After": "7"}), Retry, "answered 429", 7.0),
         (Answer(status=503, body=b'{"error": "Pa Ss"}'), Retry, "answered 503", None),
         (Answer(body=b"<html>"), Retry, "answered without a token", None),
+        (Answer(body=b'{"x": ' + b"[" * 9000), Retry, "answered without a token", None),
+        (Answer(status=503, body=b'{"x": ' + b"[" * 9000), Retry, "answered 503", None),
         (Answer(body=b'{"access_token": "a\\nb"}'), Retry, "answered without a bearer token", None),
         (Answer(body=b'{"access_token": "a", "token_type": "mac"}'), Retry, "without a bearer token", None),
         (Answer(body=b'{"access_token": "a", "expires_in": "soon"}'), Retry, "answered without a token", None),

@@ -181,6 +181,8 @@ PROBLEM = {"Content-Type": "application/problem+json"}
         (Answer(status=401, body=b'{"error": "no such customer: Max"}'), ""),
         (Answer(status=401, body=b'{"error": 7}'), ""),
         (Answer(status=401, body=b"Max is not known"), ""),
+        (Answer(status=403, body=b'{"x": ' + b"[" * 9000), ""),
+        (Answer(status=403, body=b'{"title": "\xff"}'), ""),
         (Answer(status=404, body=b"nothing here"), ", see sinks.crm.url"),
         (Answer(status=308, headers={"Location": "/elsewhere?token=Max"}), ", see sinks.crm.url"),
     ],
