@@ -228,7 +228,8 @@ async def test_a_start_that_the_host_refuses_to_a_sink_costs_no_session_its_clea
 ):
     first = await start(server={"ack": False}).ready()
     await first.stop()
-    refused = start(server={"ack": False}, sinks={"audit": AUDIT, "other": {"type": "file", "path": "."}})
+    (tmp_path / "folder").mkdir()
+    refused = start(server={"ack": False}, sinks={"audit": AUDIT, "other": {"type": "file", "path": "folder"}})
     with pytest.raises(StartError):
         await refused.task
     second = await start(server={"ack": False}).ready()

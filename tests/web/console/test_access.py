@@ -149,7 +149,7 @@ async def test_everything_can_be_done_with_the_keyboard_alone(worst: Reader):
             *("chat-with", "As a table"),
         ),
         ("#/", "#accounts-told", "Sink crm is parked", "audit", "crm", "Resume crm", "#accounts-told"),
-        ("#/dead-letters", "crm", "Replay all of crm", "127.0.0.1"),
+        ("#/dead-letters", "crm", "Replay all of crm", "http://127.0.0.1"),
         (
             "#/sinks/crm",
             "Resend",

@@ -42,7 +42,7 @@ async def test_a_parked_lane_shows_why_and_goes_on_when_it_is_resumed(rough: Sit
     assert not await reader.page.get_by_role("button", name="Resume").is_visible()
     await park(rough, "action-1")
     await reader.says("#health", "Sink crm is parked")
-    await reader.says("#sinks", "Parked: 127.0.0.1")
+    await reader.says("#sinks", "Parked: http://127.0.0.1")
     await reader.says("#sinks", "answered 401")
     assert (await reader.cells("#sinks"))[1][3].startswith("1 (")
     rough.receiver.mend()
