@@ -56,10 +56,12 @@ class Stretch:
         self.gap = gap
         self.answers = answers
         self.begins_at = gap.ends_at - gap.least_s
+        # Of an unknown length, where the clock showed its times twice, it is the longest that they mean.
+        since = self.begins_at if gap.length_s is not None else min(self.begins_at, gap.begins_at)
         self.found = [
             one
             for one in hindrances
-            if one.since <= gap.ends_at and one.until >= self.begins_at - _ON_ITS_WAY_S
+            if one.since <= gap.ends_at and one.until >= since - _ON_ITS_WAY_S
             if one.what != _UNTIL_A_LOOK or gap.reason in _OF_A_LOOK
         ]
 

@@ -52,24 +52,16 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
     if since is None or lost.at > since + RECONCILE_S + RETRY_S:
         return False
     ended = (finding.agent, lost.chat) not in case.evidence.values
-    said_before = any(
-        (one.agent, one.chat, one.value, one.heard) == (lost.agent, lost.chat, lost.value, True)
-        and since - RECONCILE_S <= one.at <= until
-        for one in case.evidence.published
-    )
+    of_the_chat = [one for one in case.evidence.published if (one.agent, one.chat) == (lost.agent, lost.chat)]
+    heard = {one.value for one in of_the_chat if one.heard and one.at <= until}
+    said_before = any(one.value in heard for one in of_the_chat if not one.heard and lost.at <= one.at <= until)
     began = [began for began, _, _ in case.evidence.lives]
     if case.evidence.shared is not None:
         began += [one.since for one in case.evidence.shared.owned if one.duty == ACCOUNT + lost.agent]
     began_anew = any(lost.at - RETRY_S <= at <= until for at in began)
     gaps = [gap for gap in case.gaps if gap.agent == finding.agent and since <= gap.ends_at and gap.begins_at <= until]
-    heard_before = any(
-        (one.agent, one.chat, one.heard) == (lost.agent, lost.chat, True) and one.at < lost.at
-        for one in case.evidence.published
-    )
-    overwritten = any(
-        (one.agent, one.chat, one.heard) == (lost.agent, lost.chat, True) and lost.at < one.at <= until
-        for one in case.evidence.published
-    )
+    heard_before = any(one.heard and one.at < lost.at for one in of_the_chat)
+    overwritten = any(one.heard and lost.at < one.at <= until for one in of_the_chat)
     return ended or said_before or began_anew or overwritten or not heard_before or bool(gaps)
 
 

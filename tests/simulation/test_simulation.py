@@ -750,6 +750,24 @@ def test_a_session_that_the_next_process_did_not_find_on_its_disk_was_not_lost_b
     assert outcome.unknown == [], told(outcome)
 
 
+def test_a_gap_of_unknown_length_may_be_any_that_its_times_mean():
+    outcome = play(
+        _small(
+            142000874,
+            Restart(at=10.776, for_s=0.2),
+            Slow(by_ms=4000, at=20.377, for_s=7.052),
+            LoseLogins(at=22.924, for_s=15.0),
+            ClockJump(host="listener", by_s=-30.0, at=24.31),
+            Kill(power=True, at=24.797, for_s=1.0),
+            ack=True,
+            hold_ms=5000,
+            lasts_s=40.0,
+            accounts=3,
+        )
+    )
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_a_gap_that_begins_at_a_time_which_the_clock_never_showed_was_counted_back():
     outcome = play(
         _small(
