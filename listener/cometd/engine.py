@@ -26,7 +26,7 @@ from listener.runtime.turn import Turn
 
 _ENDED_BY_THE_SECOND = (500, 408)  # what CometD, old versions last, answers the older of two connects of a session with
 _MOST_REPLIES = 100
-_END_S = 5.0
+_END_S, _FIRST_S = 5.0, 4.0
 
 
 class Engine:
@@ -121,7 +121,7 @@ class Engine:
 
         Without acknowledgements the server would write the next events into the answer of a connect that nobody reads.
         A second connect ends the first (CometD answers that with HTTP 500); it asks for an answer at once, and what
-        either brings is reported as usual. With acknowledgements, unread events are sent again. A websocket without
+        either brings is reported in order. With acknowledgements, unread events are sent again. A websocket without
         them cannot stop cleanly: the server writes whenever it has something.
         """
         self._ending = True
@@ -139,8 +139,8 @@ class Engine:
             return True
         if self.session.connection_type == wire.WEBSOCKET:
             return False
-        asked_at = Moment.of(self._clock)
-        await self._converse(self.session.keep_alive())
+        asked_at, until_s = Moment.of(self._clock), asyncio.get_running_loop().time() + _FIRST_S
+        await self._converse(self.session.keep_alive(), first_until_s=until_s)
         async with self._turn:
             return self.subscription.rested(asked_at)
 
@@ -244,10 +244,12 @@ class Engine:
         self._logged_in = True
         return True
 
-    async def _converse(self, request: Request) -> Received:
+    async def _converse(self, request: Request, *, first_until_s: float | None = None) -> Received:
         """Send a request, report what comes, and return what its reply means."""
         replies: list[wire.Message] = []
         answer = await self.exchange(request)
+        if first_until_s is not None:  # what answers the first of two is older, and may come later
+            await self._turn.rest(first_until_s)
         if isinstance(answer, Payload):
             received = await self._take(request, answer, replies)
             if received.verdict is not Verdict.UNANSWERED:
@@ -291,7 +293,7 @@ class Engine:
         client_id, at = self.session.client_id, Moment.of(self._clock)
         received = self.session.receive(request, messages)
         polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED
-        if polled:
+        if polled and not (self._ending and self.subscription.cut):  # that is left to who goes on with the session
             self._on_connected(at)
         refused = added(refused, received.refused)
         if received.events or refused:
@@ -299,10 +301,8 @@ class Engine:
             await self._hand_out(received, refused, client_id or "", at, resume, size)
         elif polled:
             self.session.confirm(received.ack)
-            subscribed = self.subscription.last
-            self._in_flight.put(
-                Polled(at=at, resume=self._snapshot(), repeated=received.repeated, subscribed=subscribed)
-            )
+            last = self.subscription.last
+            self._in_flight.put(Polled(at=at, resume=self._snapshot(), repeated=received.repeated, subscribed=last))
         return received
 
     def _resume(self, request: Request, received: Received, *, polled: bool) -> Resume | None:

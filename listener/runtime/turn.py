@@ -1,6 +1,7 @@
 """Who may go on: one at a time, in the order of asking; at once, where nobody is before."""
 
 import asyncio
+from contextlib import suppress
 from types import TracebackType
 
 
@@ -45,6 +46,12 @@ class Turn:
             if waiter.done() and not waiter.cancelled():
                 self.release()  # it was given to who does not want it any more
             raise
+
+    async def rest(self, until_s: float) -> None:
+        """Return once all who ask now had it, or at this time of the event loop."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until_s), self:
+                pass
 
     async def __aenter__(self) -> None:
         await self.acquire()

@@ -43,6 +43,18 @@ async def test_who_does_not_want_it_any_more_holds_up_nobody():
     assert turn.locked()
 
 
+async def test_a_rest_ends_with_the_turn_or_with_its_time_and_takes_nothing():
+    turn, loop = Turn(), asyncio.get_running_loop()
+    assert turn.take()
+    await turn.rest(loop.time() + 0.01)
+    resting = asyncio.create_task(turn.rest(loop.time() + 60))
+    await asyncio.sleep(0)
+    assert not resting.done()
+    turn.release()
+    await asyncio.wait_for(resting, 1)
+    assert turn.take()
+
+
 async def test_who_is_cancelled_as_it_is_given_gives_it_on():
     turn = Turn()
     assert turn.take()

@@ -750,6 +750,12 @@ def test_a_session_that_the_next_process_did_not_find_on_its_disk_was_not_lost_b
     assert outcome.unknown == [], told(outcome)
 
 
+def test_the_last_answers_of_a_process_are_taken_in_order_although_the_older_one_is_late():
+    slow, restart = Slow(by_ms=4000, at=34.446, for_s=1.844), Restart(at=36.494, for_s=0.2)
+    outcome = play(_small(150006147, slow, restart, ack=False, hold_ms=5000, lasts_s=40.0, accounts=3, sliced=True))
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_a_gap_of_unknown_length_may_be_any_that_its_times_mean():
     outcome = play(
         _small(
