@@ -224,6 +224,7 @@ def received(number):
 @example(operations=[("flip", 6767, 128)])  # the message about the schema is no text
 @example(operations=[("write", 60, b"\x80")])  # a negative schema version
 @example(operations=[("flip", 68, 1), ("write", 43, b"\0\0\0\0\5")])  # another program's, for a newer SQLite
+@example(operations=[("write", 43, b"\0\0\0\0\5"), ("truncate", 48, None)])  # cut off before it says whose it is
 def test_a_damaged_file_opens_and_keeps_what_is_readable(journals, tmp_path_factory, operations):
     _, before = journals
     after = before["journal.db"]
