@@ -350,8 +350,11 @@ class Lane:
             return dead
         self._retry_state.begin(left[0].sequence)
         while left:
-            async with self._replays.turn_of_the_stream():
+            await self._replays.take_turn_of_the_stream()
+            try:
                 left, died = await self._attempt(left)
+            finally:
+                self._destination.turn.release()
             dead += died
         self._recovered()
         return dead

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
@@ -135,15 +134,14 @@ class Replays:
         self._had_its_turn.clear()
         self.wake()
 
-    @asynccontextmanager
-    async def turn_of_the_stream(self) -> AsyncIterator[None]:
-        """Its turn at the destination, behind what was revived."""
+    async def take_turn_of_the_stream(self) -> None:
+        """Take the turn at the destination, behind what was revived; whoever calls gives it back."""
         while True:
             await self._had_its_turn.wait()
-            async with self._destination.turn:
-                if self._had_its_turn.is_set():  # whoever had it before may have parked the sink
-                    yield
-                    return
+            await self._destination.turn.acquire()
+            if self._had_its_turn.is_set():  # whoever had it before may have parked the sink
+                return
+            self._destination.turn.release()
 
     async def run(self) -> None:
         """Deliver what there is, at once what an earlier process left; then whenever it is woken. Until cancelled."""

@@ -104,23 +104,13 @@ class FaultProxy:
         """Make the link narrow."""
         return self._under(replace(self._conditions, bytes_per_s=bytes_per_s))
 
-    @contextlib.contextmanager
-    def blackhole(self) -> Iterator[None]:
+    def blackhole(self) -> contextlib.AbstractContextManager[None]:
         """Connections stay open, new ones are taken, nothing arrives before the end (TCP sends it again)."""
-        self._passing.clear()
-        try:
-            yield
-        finally:
-            self._passing.set()
+        return _shut(self._passing)
 
-    @contextlib.contextmanager
-    def end_unseen(self) -> Iterator[None]:
+    def end_unseen(self) -> contextlib.AbstractContextManager[None]:
         """What the server says before it closes a connection arrives, but its end does not before that of the block."""
-        self._ending.clear()
-        try:
-            yield
-        finally:
-            self._ending.set()
+        return _shut(self._ending)
 
     @contextlib.asynccontextmanager
     async def refused(self) -> AsyncIterator[None]:
@@ -226,6 +216,15 @@ class FaultProxy:
             await self._passing.wait()
             writer.write(piece)
             await writer.drain()
+
+
+@contextlib.contextmanager
+def _shut(gate: asyncio.Event) -> Iterator[None]:
+    gate.clear()
+    try:
+        yield
+    finally:
+        gate.set()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from listener.journal.sqlite import recovered, rows
 from listener.journal.sqlite.database import APPLICATION_ID, connect, migrations
 from listener.journal.sqlite.lock import may_be_owned
-from listener.journal.sqlite.pages import MAGIC, events, page_bytes_of
+from listener.journal.sqlite.pages import HEADER_BYTES, MAGIC, events, page_bytes_of
 from listener.journal.sqlite.wal import read_index, read_log
 
 WHOLE_BYTES = 256 * 2**20
@@ -22,7 +22,6 @@ LONG_LOG_BYTES = 64 * 2**20
 """A longer log, which a reader that never ended has left, is counted alone: its sums would take a minute a GiB here."""
 
 _PAGE = 1000
-_HEADER_BYTES = 100
 _GROWING = ("last_value", "dead_letter")  # as the traffic does; what is wrong in them is found when it is read
 _SCHEMA_FORMATS = range(1, 5)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -50,7 +49,7 @@ def _fault_of(path: Path, *, thorough: bool) -> str | None:
     log = path.with_name(f"{path.name}-wal")
     log_bytes = log.stat().st_size if log.exists() else 0
     with path.open("rb") as file:
-        header = file.read(_HEADER_BYTES)
+        header = file.read(HEADER_BYTES)
     if not header:
         return "it is empty, and its log is not" if log_bytes else None
     if not header.startswith(MAGIC):
@@ -96,7 +95,7 @@ def log_fault_of(path: Path) -> str | None:
         return None
     before = log.stat()
     with path.open("rb") as file:
-        page_bytes = page_bytes_of(file.read(_HEADER_BYTES))
+        page_bytes = page_bytes_of(file.read(HEADER_BYTES))
     fault = read_log(path, page_bytes).fault
     after = log.stat()
     return fault if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) else None
@@ -109,13 +108,12 @@ def _header_fault(path: Path, header: bytes, newest: bytes) -> str | None:
     in the log. A header that we do not write may be another program's, unless it names ours or there are our events
     behind it; one that is cut off is no program's.
     """
-    _page, write, read, _reserved, *fractions = struct.unpack_from(">HBBBBBB", header.ljust(_HEADER_BYTES, b"\0"), 16)
+    _page, write, read, _reserved, *fractions = struct.unpack_from(">HBBBBBB", header.ljust(HEADER_BYTES, b"\0"), 16)
     form, encoding = int.from_bytes(newest[44:48], "big"), int.from_bytes(newest[56:60], "big")
     if {write, read} <= {1, 2} and fractions == [64, 32, 32] and form in _SCHEMA_FORMATS and encoding == 1:
         return None
-    is_ours = len(header) < _HEADER_BYTES or int.from_bytes(header[68:72], "big") == APPLICATION_ID
-    is_ours = is_ours or any(True for _ in events(path, []))
-    return "its header is not what was written" if is_ours else None
+    names_ours = len(header) < HEADER_BYTES or int.from_bytes(header[68:72], "big") == APPLICATION_ID
+    return "its header is not what was written" if names_ours or any(True for _ in events(path, [])) else None
 
 
 def _fault_in(connection: sqlite3.Connection, *, whole: bool) -> str | None:

@@ -12,9 +12,9 @@ from listener.journal.sqlite.wal import LEAST_PAGE_BYTES, Frame
 
 # https://www.sqlite.org/fileformat2.html: section 1.3 the header, 1.6 b-tree pages, 2.1 records.
 MAGIC = b"SQLite format 3\0"
+HEADER_BYTES = 100
 _TABLE_LEAF = 0x0D
 _MORE = 0x80  # the bit of a number's byte that more follow on
-_FILE_HEADER_BYTES = 100
 _PAGE_HEADER_BYTES = 8
 _EVENT_COLUMNS = (12, 13, 14)
 _READ_COLUMNS = 13  # what an event defers is found by SQLite, or not at all
@@ -62,7 +62,7 @@ def events(path: Path, frames: list[Frame]) -> Iterator[Row]:
     checksum (rows that are older) what can be read as one. What retention deleted may still be there. Raises OSError.
     """
     with path.open("rb") as file:
-        pages = Pages(file=file, page_bytes=page_bytes_of(file.read(_FILE_HEADER_BYTES)), frames=frames)
+        pages = Pages(file=file, page_bytes=page_bytes_of(file.read(HEADER_BYTES)), frames=frames)
         for number in pages.numbers():
             for content in pages.versions(number):
                 for row in _leaf(pages, number, content):
@@ -72,7 +72,7 @@ def events(path: Path, frames: list[Frame]) -> Iterator[Row]:
 
 def _leaf(pages: Pages, number: int, content: bytes) -> Iterator[Row]:
     """The rows of a page that have as many columns as an event."""
-    start = _FILE_HEADER_BYTES if number == 1 else 0
+    start = HEADER_BYTES if number == 1 else 0
     if content[start] != _TABLE_LEAF:
         return
     (cells,) = struct.unpack_from(">H", content, start + 3)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from listener.errors import JournalDamaged
 from listener.journal.sqlite import deferred, rows
 from listener.journal.sqlite.database import PAGE_BYTES, connect, create_newest
+from listener.journal.sqlite.pages import HEADER_BYTES
 
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 """What reading a damaged file raises: a message that quotes what is no text is none for Python."""
@@ -40,7 +41,6 @@ _JSON = ("cookies", "stretches", "taken", "team")
 Row = dict[str, Any]
 _WITHOUT_ROWID = ("sink_cursor", "session", "lane_state", "dead_letter_count")
 _WITHOUT_ROWID_BY_TWO = ("last_value",)
-_HEADER_BYTES = 100
 _PAGE_COUNT = slice(28, 32)
 
 
@@ -186,7 +186,7 @@ def read_recovered(source: Path, scratch: Path, *, with_log: bool) -> Recovered:
     Raises OSError: no room for the copy.
     """
     found = _read(source) if source.stat().st_size else _NOTHING  # SQLite removes the log of an empty file
-    for kept in (_HEADER_BYTES, PAGE_BYTES):
+    for kept in (HEADER_BYTES, PAGE_BYTES):
         if found.tables["meta"].rows:
             break
         with _with_first_page(source, scratch, kept, with_log=with_log) as copy:

@@ -175,7 +175,7 @@ NO_STREAM = Answer(ApiError(code=503, description="no stream has the subject"))
 _DECODER = msgspec.json.Decoder(Answer)
 
 
-_UNDECODABLE = Answer(ApiError(code=500, description="the acknowledgement is not JSON"))
+_UNREADABLE = Answer(ApiError(code=500, description="the acknowledgement is not JSON"))
 
 
 class Session:
@@ -311,4 +311,4 @@ def _answer(message: Msg) -> Answer:
     try:
         return _DECODER.decode(message.data)
     except UNDECODABLE:
-        return _UNDECODABLE
+        return _UNREADABLE

@@ -11,11 +11,6 @@ from listener.journal.sqlite.database import connect_reader, journal_error, migr
 from listener.journal.sqlite.store import open_store
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "journal.db"
-
-
 def structure(connection):
     """Every table with its columns, options and indexes, free of how the SQL is written."""
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]

@@ -28,11 +28,6 @@ APPENDERS = 4
 EACH = 60
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "journal.db"
-
-
 PERSISTENT = f"""
 import asyncio, sys
 from pathlib import Path

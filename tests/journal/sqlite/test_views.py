@@ -23,11 +23,6 @@ NOT_SEALED = 77
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "journal.db"
-
-
-@pytest.fixture
 async def live(path):
     """A journal with ten events of two chats, owned and open."""
     journal = SqliteJournal(path=path)
