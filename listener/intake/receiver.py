@@ -49,14 +49,12 @@ class ReceiverOptions(msgspec.Struct, frozen=True, kw_only=True):
         resubscribe_s: at most so long after a subscription the session is subscribed again; 0 if it is not.
         keepalive_s: pause between cheap requests that keep the login alive.
         disconnect_on_stop: end the session on the server instead of leaving it to the next process.
-        down_since_ms: since when (epoch milliseconds) nobody can have listened, if the journal lost the stored session.
         known_digests: of the notifications that an earlier process took last (see `Repeats`).
     """
 
     resubscribe_s: float = 0.0
     keepalive_s: float = 600.0
     disconnect_on_stop: bool = False
-    down_since_ms: int | None = None
     known_digests: tuple[bytes, ...] = ()
 
 
@@ -193,7 +191,7 @@ class Receiver:
     async def learn_chats(self) -> None:
         """Before the very first subscription: see `Reconciler.learn`. After a loss in the journal all is new."""
         if self._reconciler is not None:
-            await self._reconciler.learn(prime=self._options.down_since_ms is None)
+            await self._reconciler.learn(prime=self._saved is None)
 
     def _stands(self, **changes: Any) -> None:
         self.status = msgspec.structs.replace(self.status, **changes)
@@ -395,7 +393,7 @@ class Receiver:
     def _stored_moment(self) -> Moment | None:
         """When an earlier process was last certain, by the monotonic clock too if the machine was not started since."""
         if self._saved is None:
-            return None if self._options.down_since_ms is None else Moment(self._options.down_since_ms, None)
+            return None
         seen, is_same_boot = self._saved.seen_monotonic_ms, self._saved.boot == self._host.boot_id != ""
         return Moment(self._saved.seen_ms, seen / 1000 if seen is not None and is_same_boot else None)
 
