@@ -111,7 +111,6 @@ class Receiver:
         self._options = options
         self._host = host
         self._topics = Topics(identity.topics, saved, self._stored_moment(), doubt_s=options.resubscribe_s)
-        self._last_session: SessionState | None = None
         self._stored_at: Moment | None = None
         self.turn = Turn()
         self.repeats = Repeats(options.known_digests)
@@ -364,12 +363,13 @@ class Receiver:
         self.turn.release()
 
     async def _on_topics(self, fact: TopicsAnswered) -> None:
-        """Of what is heard again, the time since it was refused is a gap; what is refused is on record at once."""
-        text, trouble = self._topics.text, self._topics.trouble
+        """Of what is heard again, the time since it was refused is a gap.
+
+        The session that is stored next tells what is refused, and no more of what is heard again: until then the next
+        process finds a gap that is no shorter.
+        """
+        trouble = self._topics.trouble
         again = self._topics.answered(fact)
-        if self._topics.text != text and self._last_session is not None and not fact.is_new:
-            self._last_session = msgspec.structs.replace(self._last_session, topic=self._topics.text)
-            await self._record(Entry(account=self._identity.account, session=self._last_session))
         for medium, since in again:
             gap = self._gap(since, fact.at, Cause.TOPIC_REFUSED, "subscribe", media_type=medium)
             self._log.info("topic_granted", medium=medium, gap=f"{gap.from_} to {gap.to}")
