@@ -388,11 +388,13 @@ class Ground:
         await how()
         since_s = time.monotonic() + UNDER_WAY_S
         lane = owners[f"{LANE}{SINK}"] == replica.name
+        came_back: dict[str, Any] = {}
 
         def measured() -> Loss | None:
             polled = {account: self.simulator.first_asked(account, after_s=since_s) for account in accounts}
             committed = {account: self._first_heard(account, since_s) for account in accounts}
             delivered = self._first_delivered(since_s) if lane else lost_s
+            came_back.update({"polled": polled, "committed": committed, "delivered": delivered})
             if delivered is None or None in polled.values() or None in committed.values():
                 return None
             seconds = ({a: at - lost_s for a, at in moments.items() if at} for moments in (polled, committed))
@@ -400,7 +402,8 @@ class Ground:
 
         def standing() -> str:
             others = [other for other in self.replicas.values() if other is not replica]
-            return "\n\n".join([f"{owners}", *(other.daemon.output() for other in others)])
+            came = f"{owners} before, since then (monotonic s): {came_back}"
+            return "\n\n".join([came, *(other.daemon.output() for other in others)])
 
         loss = await eventually(measured, timeout_s=timeout_s, interval_s=0.02, what=standing)
         assert loss is not None
