@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -103,8 +104,9 @@ class SharedJournal:
         try:
             joined = self._database.heard(-1) if self._membership is None else self._membership.join()
             self._last_sequence = await joined
-            await self._look_for_loss()
-            self._holes = (await self._database.stats()).holes
+            async with nullcontext() if self._membership is None else self._membership.beating():
+                await self._look_for_loss()
+                self._holes = (await self._database.stats()).holes
         except BaseException:
             await self._database.close()
             raise
@@ -124,7 +126,7 @@ class SharedJournal:
         since_ms = min(now_ms, newest_ms)
         top = known_sequence + JUMP
         begin_above = self._database.begin_above(self._me(), known_sequence, top, (since_ms, now_ms))
-        self._last_sequence = await self._fenced(begin_above)
+        self._last_sequence = max(await self._fenced(begin_above), self._last_sequence)
         _log.error("journal_lost", last_event=last_event, known=known_sequence, since=rfc3339(since_ms))
 
     async def pending_damages(self) -> list[Damage]:
