@@ -416,6 +416,11 @@ def test_older_changes_that_another_account_brings_late_do_not_hide_what_was_rea
     )
 
 
+def test_who_comes_back_into_a_chat_during_the_first_look_of_a_process_was_not_deaf():
+    restart = Restart(at=29.587, for_s=1.0)
+    assert_nothing_is_found(play(_small(150003443, restart, ack=False, hold_ms=3000, lasts_s=60.0)))
+
+
 def test_who_joins_a_chat_in_which_a_deaf_agent_missed_a_change_is_not_deaf_himself():
     deaf = RefuseInBayeux(agent="agent1", error="401::Authentication invalid", at=8.0)
     assert_nothing_is_found(play(_small(7, deaf, ack=False, hold_ms=5000, lasts_s=60.0)))
