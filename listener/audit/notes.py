@@ -85,7 +85,7 @@ def load_verifier(text_or_path: str) -> VerifierKey:
     """The public key that a text is, or that the file of this name holds. Raises OSError, NoteError."""
     if "+" in text_or_path and not Path(text_or_path).exists():
         return VerifierKey.parse(text_or_path)
-    return VerifierKey.parse(Path(text_or_path).read_text(encoding="utf-8"))
+    return VerifierKey.parse(Path(text_or_path).read_text(encoding="utf-8-sig"))
 
 
 class SigningKey:
