@@ -16,8 +16,7 @@ from yarl import URL
 
 from listener.errors import Problem
 
-_LONGEST_NAME = 255  # bytes, on any file system of Linux, and of a path:
-_LONGEST_PATH = 4095
+_LONGEST_NAME = 255  # bytes, on any file system of Linux
 
 
 class Section(BaseModel):
@@ -66,9 +65,7 @@ InputFile = Annotated[Path, _READABLE]
 
 def possible_name(path: Path) -> Path:
     """The same path. Raises ValueError: no file can be called so."""
-    sizes = [len(os.fsencode(part)) for part in path.parts]
-    too_long = max(sizes, default=0) > _LONGEST_NAME or sum(sizes) + len(sizes) > _LONGEST_PATH
-    if not path.name or "\0" in str(path) or too_long:
+    if not path.name or "\0" in str(path) or any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
         raise ValueError("no file can be called so")
     return path
 

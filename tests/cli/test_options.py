@@ -100,7 +100,7 @@ def test_accounts_are_those_of_tables_files_and_supervisors_or_not_known(tmp_pat
     ],
     ids=" ".join,
 )
-@pytest.mark.parametrize("path", [".", "/", "x" * 300, "/x" * 3000], ids=["here", "root", "long", "deep"])
+@pytest.mark.parametrize("path", [".", "/", "x" * 300], ids=["here", "root", "long"])
 def test_what_no_file_can_be_called_is_wrong_usage(invoke, command, path):
     result = invoke(*command, path)
     assert (result.exit_code, result.exception.__class__) == (2, SystemExit)
