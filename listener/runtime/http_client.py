@@ -38,6 +38,7 @@ _SLICE_OF_FRAMES = 4 * 2**10  # 16 KiB may hold 8,000 frames of a websocket, 35 
 _NO_ROOM = bytearray()
 E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
+_ANNOUNCED = re.compile(rb"\n(content-length:[ \t]*[1-9]|transfer-encoding:)", re.IGNORECASE)  # a body
 _TEXT_CHARACTERS = 200
 _URL = re.compile(r"\w+://\S*")
 
@@ -114,6 +115,8 @@ class Inlet(asyncio.BufferedProtocol):
         data = bytes(memoryview(self._room)[:nbytes])
         self._room = _NO_ROOM
         if self._head_bytes is not None:
+            if not self._head_bytes and data[8:12] == b" 204":
+                data = self._without_body(data)
             self._head_bytes += nbytes
         self._behind.data_received(data)
         if self._head_bytes is not None and self._head_bytes > LARGEST_HEAD:
@@ -121,6 +124,13 @@ class Inlet(asyncio.BufferedProtocol):
         if self._head_bytes is not None and self._behind.exception() is None:
             _, end, begun = data.rpartition(b"\n")
             self._line = begun[:_SLICE] if end else (self._line + data)[:_SLICE]
+
+    def _without_body(self, data: bytes) -> bytes:
+        """A 204 ends with its head, whatever that says; what follows is no answer to anything (RFC 9112, 6.3)."""
+        head, end, rest = data.partition(b"\r\n\r\n")
+        if rest or _ANNOUNCED.search(head):
+            self._behind.force_close()  # nobody knows where the next answer would begin
+        return head + end
 
     def _look_again(self) -> None:
         """Give up if the head is not over in the next step of the loop; nothing more is read until then.

@@ -159,6 +159,37 @@ async def test_a_few_interim_answers_come_before_the_one_that_counts():
         assert await answer_of(url) == (200, b"ok")
 
 
+@LOOPS
+@pytest.mark.parametrize(
+    ("answer", "used"),
+    [
+        (b"Content-Length: 2\r\n\r\nok", 3),
+        (b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 3),
+        (b"\r\nok", 3),
+        (b"Content-Length: 2\r\n\r\n", 3),
+        (b"Content-Length: 0\r\n\r\n", 1),
+        (b"\r\n", 1),
+    ],
+)
+def test_what_follows_a_204_is_no_answer_and_its_connection_is_not_used_again(loop: str, answer: bytes, used: int):
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        while True:
+            writer.write(b"HTTP/1.1 204 No Content\r\n" + answer)
+            await writer.drain()
+            await reader.readuntil(b"\r\n\r\n")
+
+    async def play() -> None:
+        async with talking(talk) as url, session() as http:
+            for _ in range(3):
+                async with http.get(url) as response:
+                    assert (response.status, await response.read()) == (204, b"")
+
+    connections: list[asyncio.StreamWriter] = []
+    on(loop, play)
+    assert len(connections) == used
+
+
 async def test_no_step_takes_more_than_a_slice_of_what_has_come(monkeypatch: pytest.MonkeyPatch):
     """The parser does in one step what it is given at once."""
     given: list[int] = []
