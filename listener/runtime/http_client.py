@@ -239,6 +239,15 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(limit=limit, ssl=tls, keepalive_timeout=keepalive_s, socket_factory=new_socket)
         self.proxy = proxy
         self.keepalive_s = keepalive_s
+        self._target: aiohttp.ClientRequest | None = None
+
+    def target(self, url: URL) -> aiohttp.ClientRequest:
+        """A POST to it, to connect by, and for what is the same in all: one for all sessions, led through the proxy."""
+        if self._target is None or self._target.url != url:
+            self._target = aiohttp.ClientRequest(hdrs.METH_POST, url, loop=asyncio.get_running_loop())
+        if self.proxy is not None:
+            self.proxy.lead(self._target)
+        return self._target
 
     async def connect(self, req: aiohttp.ClientRequest, *args: Any, **more: Any) -> Connection:
         """See aiohttp."""
