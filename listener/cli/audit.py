@@ -130,6 +130,11 @@ class NotProven(ListenerError):
     """Not every line of the trail is proven."""
 
 
+def _not_proven(doubts: Sequence[str]) -> NotProven:
+    more = [f"and {len(doubts) - _TOLD} more reasons"] if len(doubts) > _TOLD else []
+    return NotProven("; ".join(map(printable, [*doubts[:_TOLD], *more])))
+
+
 def verify_trail(
     files: TrailArgument,
     checkpoint: CheckpointOption = None,
@@ -169,8 +174,7 @@ def verify_trail(
         print_verdict(verdict)
         print(f"{verdict.records} records in {time.monotonic() - began_s:.1f} s")
     if doubts := list(verdict.doubts(asked)):
-        more = [f"and {len(doubts) - _TOLD} more reasons"] if len(doubts) > _TOLD else []
-        raise NotProven("; ".join(map(printable, [*doubts[:_TOLD], *more])))
+        raise _not_proven(doubts)
 
 
 def show_key(file: TrailFileArgument, rotate: RotateOption = False, key_file: KeyFileOption = None) -> None:
@@ -236,7 +240,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         disposition-listener audit report dispositions.jsonl* --csv all.csv
 
     Exit status:
-        1: After the report: lines were altered, or could not be read.
+        1: After the report: lines were altered, could not be read, or are not proven although --pubkey was given.
     """
     if as_json and csv == _STDOUT:
         raise typer.BadParameter("--json and --csv - both need standard output")
@@ -269,8 +273,9 @@ def _report_on(paths: Sequence[Path], asked: "_Request", outputs: list[Output]) 
             if not file.is_same(path):
                 raise ListenerError(f"{path} was exchanged for another file while it was verified: try again")
         unreadable = _answer(asked, opened, outputs, verdict, reading, stack)
-    if isinstance(verdict, Verdict) and verdict.findings:
-        raise NotProven(f"the trail was altered: {len(verdict.findings)} findings (see audit verify)")
+    doubts = [verdict] if isinstance(verdict, str) else list(verdict.doubts(asked.tolerance))
+    if doubts and (asked.pubkeys or (isinstance(verdict, Verdict) and verdict.findings)):
+        raise _not_proven(doubts)
     if unreadable:
         lines = f"{unreadable} line{'' if unreadable == 1 else 's'}"
         raise Unreadable(f"{lines} could not be read; the report lacks them")

@@ -160,6 +160,17 @@ async def test_nobody_joins_while_it_is_copied(options: PostgresOptions, rich: P
         await database.close()
 
 
+async def test_what_has_a_loss_to_put_on_record_is_not_copied(options: PostgresOptions, tmp_path: Path):
+    database = PostgresDatabase(options)
+    await database.open()
+    me = (await database.join("node-a", version="1", lease_s=1.0)).incarnation
+    await database.begin_above(me, 5, 9, (1, 2))
+    await database.leave(me)
+    await database.close()
+    with pytest.raises(JournalError, match="not on record yet"):
+        await back(options, tmp_path / "back.db")
+
+
 async def test_what_ends_early_leaves_an_empty_schema(options: PostgresOptions, rich: Path):
     async with sqlite.opened_source(rich) as given, postgres.opened_target(options) as made:
         await made.add(await given.events(0, 10))

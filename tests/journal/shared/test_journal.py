@@ -127,6 +127,43 @@ def test_a_refused_write_fences_the_membership_at_once():
     in_virtual_time(work)
 
 
+def test_a_start_that_takes_longer_than_a_lease_is_not_taken_for_gone():
+    """On a slow network, or where the machine has much to do, what is looked at when it has joined takes its time."""
+
+    async def work():
+        async with cluster() as world:
+            other = await world.started("other", "account/a", "account/b")
+            slow = world.replica("slow")
+            slow.line.delay_s, slow.line.answer_s = 0.1, 0.5
+            await slow.start("account/a", "account/b")
+            first = slow.membership.incarnation
+            await other.membership.release((await other.next_changes()).wanted_back)
+            given = (await slow.next_changes()).given
+            assert len(given) == 1
+            assert (slow.membership.incarnation, slow.membership.fenced.is_set()) == (first, False)
+
+    in_virtual_time(work)
+
+
+def test_a_start_that_failed_is_made_again_and_forgets_no_loss():
+    async def work():
+        async with cluster() as world:
+            one = world.replica("one")
+            one.journal = SharedJournal(
+                database=one.connection, membership=one.membership, host=one.host, known_sequence=5
+            )
+            one.line.refuse["stats"] = JournalError("database: the connection was ended")
+            with pytest.raises(JournalError, match="was ended"):
+                await one.journal.open()
+            one.line.refuse.clear()
+            other = await world.started("other")
+            await other.journal.append(events(1))
+            await one.journal.open()
+            assert len(await one.journal.pending_damages()) == 1
+
+    in_virtual_time(work)
+
+
 def test_closing_leaves_an_open_append_uncertain():
     async def work():
         async with cluster() as world:
@@ -270,7 +307,7 @@ def test_a_database_that_ends_before_what_was_durable_has_lost_what_came_after_i
             (damage,) = await again.pending_damages()
             assert (damage.set_aside, damage.stretches) == ("", ((newest_ms, damage.at_ms),))
             assert again.last_sequence == again.known_sequence == 5 + JUMP
-            await again.settle_damages()
+            await again.settle_damages([damage])
             assert (await again.pending_damages(), again.known_sequence) == ([], 5 + JUMP)
             await again.close()
 
@@ -288,7 +325,7 @@ async def test_an_audit_file_that_goes_on_further_than_the_database_tells_of_a_l
         await journal.open()
         damages, known = await journal.pending_damages(), journal.known_sequence
         if damages and not dies:
-            await journal.settle_damages()
+            await journal.settle_damages(damages)
             await journal.append(events(1))
         await membership.leave()
         await journal.close()
