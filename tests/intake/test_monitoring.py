@@ -16,6 +16,8 @@ from listener.webservices.supervisor import Person
 from support.team import NAME, TeamWorld
 from support.virtual import in_virtual_time
 
+pytestmark = pytest.mark.virtual
+
 SWITCHES = {
     "supervisor_hears_properties": (True, False),
     "supervisor_dropped_on_leave": (False, True),
