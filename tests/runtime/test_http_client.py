@@ -337,9 +337,37 @@ async def test_a_proxy_that_is_not_there_is_named_by_its_setting(unused_tcp_port
         assert said.endswith("(check here.proxy)")
 
 
-async def test_who_cannot_be_reached_is_told_by_address_and_reason_without_a_word_of_tls(unused_tcp_port: int):
-    said = await failure_of(f"http://127.0.0.1:{unused_tcp_port}/secret")
-    assert said == f"it cannot be reached: 127.0.0.1:{unused_tcp_port}: Connection refused (check here.url)"
+@LOOPS
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.2", "127.0.0.1"]], ids=["one", "the first is dead"])
+def test_a_certificate_is_to_name_who_was_asked_and_not_the_address(
+    loop: str, addresses: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def resolve(_self: Connector, host: str, port: int, **_: Any) -> list[dict[str, Any]]:
+        return [{"hostname": host, "host": address, "port": port} for address in addresses]
+
+    async def answer(_: aiohttp.web.Request) -> aiohttp.web.Response:
+        return aiohttp.web.Response(body=b"ok")
+
+    authority = Authority(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(authority.ca_file))
+
+    async def play() -> None:
+        async with BareServer(answer, tls=authority.server()) as server:
+            assert await answer_of(f"https://localhost:{server.port}/", tls=trusting) == (200, b"ok")
+            said = await failure_of(f"https://crm.example:{server.port}/", tls=trusting)
+        assert said.startswith("the certificate of it is not trusted (Hostname mismatch")
+
+    monkeypatch.setattr(Connector, "_resolve_host", resolve)
+    on(loop, play)
+
+
+@LOOPS
+def test_who_cannot_be_reached_is_told_by_address_and_reason_without_a_word_of_tls(loop: str, unused_tcp_port: int):
+    async def play() -> None:
+        said = await failure_of(f"http://127.0.0.1:{unused_tcp_port}/secret")
+        assert said == f"it cannot be reached: 127.0.0.1:{unused_tcp_port}: Connection refused (check here.url)"
+
+    on(loop, play)
 
 
 @pytest.mark.parametrize(
