@@ -55,6 +55,7 @@ LIBRARIES = {
 LONE_TASKS = {
     "listener.audit.witness": "a sink is opened and closed apart; close() awaits the task, no delivery needs it",
     "listener.delivery.destination": "a sink is closed in it, and close() awaits it although its lane is cancelled",
+    "listener.journal.shared.membership": "it beats beside a block whose errors are the caller's, and ends with that",
     "listener.testing.contract": "a test; each of its tasks is awaited before the test is over",
     "listener.daemon.probes": "a probe races the handshake against the first trouble, and ends both before it returns",
 }

@@ -1,6 +1,5 @@
 """The last event of a trail, wherever its files were rotated to."""
 
-import os
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from listener.audit.files import predecessors
 from listener.audit.reading import lines_backwards, lines_of
 from listener.audit.window import sequence_of
 from listener.errors import UNDECODABLE
+from listener.runtime.owned import open_to_read
 
 _UNLIKELY = 10**16  # an event a millisecond for 300,000 years; the numbers of a journal end at 9 * 10**18
 _ENOUGH = 1000  # lines at the end: those of replayed dead letters have lower sequences than the ones before
@@ -53,13 +53,10 @@ def _likely(line: bytes) -> int:
 
 def _end(path: Path) -> Iterable[bytes]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_to_read(path) as file:
+            return [line for _, line in islice(lines_backwards(file.fileno()), _ENOUGH)]
     except FileNotFoundError:
         return []
-    try:
-        return [line for _, line in islice(lines_backwards(descriptor), _ENOUGH)]
-    finally:
-        os.close(descriptor)
 
 
 def _end_of_closed(path: Path) -> Iterable[bytes]:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from listener.audit.chain import Head
 from listener.errors import ListenerError
+from listener.runtime.owned import open_to_read
 
 CHAIN_LINE = "hash-chain sha256"
 _SUCCESSOR = "successor "
@@ -85,7 +86,8 @@ def load_verifier(text_or_path: str) -> VerifierKey:
     """The public key that a text is, or that the file of this name holds. Raises OSError, NoteError."""
     if "+" in text_or_path and not Path(text_or_path).exists():
         return VerifierKey.parse(text_or_path)
-    return VerifierKey.parse(Path(text_or_path).read_text(encoding="utf-8"))
+    with open_to_read(Path(text_or_path), or_pipe=True) as file:
+        return VerifierKey.parse(file.read().decode())
 
 
 class SigningKey:

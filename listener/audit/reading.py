@@ -3,13 +3,13 @@
 import gzip
 import io
 import os
-import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from listener.errors import ListenerError, StartError
+from listener.runtime.owned import open_to_read
 
 LINE_BYTES = 16 * 1024 * 1024
 """Longer lines are not ours: `AuditFile` cuts the line there, and skips the rest of it."""
@@ -48,7 +48,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
 
 def _opened(path: Path) -> io.BufferedReader:
-    return io.BufferedReader(path.open("rb", buffering=0), _BLOCK_BYTES)
+    return io.BufferedReader(open_to_read(path), _BLOCK_BYTES)
 
 
 def _plain(file: io.BufferedReader) -> io.BufferedReader:
@@ -99,7 +99,7 @@ class AuditFile:
         path: a regular file, plain or gzip.
 
     Raises:
-        StartError: there is no such file, or it cannot be read twice.
+        StartError: there is no such file, or it is none: a pipe cannot be read twice.
     """
 
     def __init__(self, path: Path) -> None:
@@ -108,11 +108,7 @@ class AuditFile:
             self._file = _opened(path)
         except OSError as exc:
             raise StartError(f"{path}: {exc.strerror}") from exc
-        found = os.fstat(self._file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            self._file.close()
-            raise StartError(f"{path}: is not a regular file, but must be read twice")
-        self._size = found.st_size
+        self._size = os.fstat(self._file.fileno()).st_size
 
     def __enter__(self) -> Self:
         return self
@@ -250,7 +246,7 @@ class Follower:
     def _open(self) -> bool:
         self._offset = self._size = 0
         try:
-            self._file = self._path.open("rb")
+            self._file = _opened(self._path)
         except FileNotFoundError:
             self._file = None
         return self._file is not None

@@ -22,6 +22,7 @@ from listener.audit.notes import (
     VerifierKey,
     checkpoint_text,
     is_signed,
+    load_verifier,
     parse_checkpoint,
     split_note,
     written,
@@ -170,7 +171,7 @@ def make_successor(path: Path, *, public: Path) -> VerifierKey:
         OSError: a file cannot be read or written.
         NoteError: the present key cannot be used.
     """
-    present = SigningKey(VerifierKey.parse(public.read_text(encoding="utf-8")).name, load(path))
+    present = SigningKey(load_verifier(str(public)).name, load(path))
     owner, draft = path.stat(), path.with_name(path.name + NEXT)
     private = Ed25519PrivateKey.generate()
     successor = SigningKey(present.verifier.name, private).verifier

@@ -12,6 +12,7 @@ from listener.audit.notes import Checkpoint, NoteError, VerifierKey, load_verifi
 from listener.audit.reading import Block, blocks_of
 from listener.audit.verdict import Finding, KeyUse, Kind, Location, Trust, Verdict
 from listener.audit.walk import Walk
+from listener.runtime.owned import open_to_read
 
 Signed = tuple[Location, Checkpoint]
 """A checkpoint, and the place of its note: the file, and its number among the notes."""
@@ -40,7 +41,9 @@ def read_checkpoints(path: Path) -> Evidence:
     """The checkpoints of a file, and the notes in it that are none. Raises OSError."""
     signed: list[Signed] = []
     findings = []
-    for number, note in enumerate(split_notes(path.read_text(encoding="utf-8", errors="replace")), start=1):
+    with open_to_read(path, or_pipe=True) as file:
+        text = file.read().decode(errors="replace")
+    for number, note in enumerate(split_notes(text), start=1):
         place = Location(path, number)
         try:
             signed.append((place, parse_checkpoint(note)))

@@ -14,6 +14,7 @@ from listener.cli.options import ChatOption, ConfigOption, JsonOption, naming_in
 from listener.cli.readable import Line, Writer, parse, row_of
 from listener.config.loading import load, parts_of
 from listener.errors import ConfigError, Problem, StartError
+from listener.runtime.owned import open_to_read
 
 _LOOK_EVERY_S = 0.2
 _SHOWN_BYTES = 60
@@ -100,7 +101,7 @@ class _Reader:
 
     def _last(self, count: int) -> int:
         """Write the last `count` wanted lines; returns the offset behind them."""
-        with self._path.open("rb") as file:
+        with open_to_read(self._path) as file:
             fd = file.fileno()
             offset = end_of_lines(fd)
             last = list(islice(self._wanted(line[:-1] for _, line in lines_backwards(fd)), count))

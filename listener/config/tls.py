@@ -8,6 +8,7 @@ from pydantic import model_validator
 from listener.config.login import Surroundings
 from listener.config.schema import InputFile, Section
 from listener.errors import StartError
+from listener.runtime.owned import regular
 
 
 class TlsSettings(Section):
@@ -43,19 +44,20 @@ class TlsSettings(Section):
             raise StartError(f"{context.setting('ca_file')}: no usable certificate: {exc}") from exc
         if not self.verify:
             made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-        if (certificate := _found(context, self.client_cert_file)) is not None:
-            try:
-                made.load_cert_chain(certificate, _found(context, self.client_key_file), password=_no_password)
-            except (OSError, ValueError) as exc:
-                text = f"no usable certificate with its key, which must not be encrypted: {exc}"
-                raise StartError(f"{context.setting('client_cert_file')}: {text}") from exc
+        try:
+            if (certificate := _found(context, self.client_cert_file)) is not None:
+                made.load_cert_chain(certificate, _found(context, self.client_key_file), password=no_password)
+        except (OSError, ValueError) as exc:
+            text = f"no usable certificate with its key, which must not be encrypted: {exc}"
+            raise StartError(f"{context.setting('client_cert_file')}: {text}") from exc
         return made
 
 
 def _found(context: Surroundings, path: InputFile | None) -> str | None:
-    return str(context.base / path) if path is not None else None
+    """Where the file is. Raises OSError: there is none. OpenSSL would wait for the writer of a pipe."""
+    return str(regular(context.base / path)) if path is not None else None
 
 
-def _no_password() -> str:
+def no_password() -> str:
     """OpenSSL would ask on the terminal."""
     raise ValueError("it is encrypted")

@@ -6,9 +6,11 @@ from yarl import URL
 
 from listener.config.schema import secret_in
 from listener.config.settings import ServerSettings
+from listener.config.tls import no_password
 from listener.errors import ConfigError, Problem
 from listener.runtime import http_client
 from listener.runtime.cookies import CookieJar, Cookies
+from listener.runtime.owned import regular
 from listener.runtime.visitor import Http
 
 
@@ -23,7 +25,7 @@ def tls_context(server: ServerSettings) -> ssl.SSLContext | bool:
     if server.ca_file is None and server.client_cert_file is None:
         return True
     try:
-        context = ssl.create_default_context(cafile=server.ca_file)
+        context = ssl.create_default_context(cafile=server.ca_file and regular(server.ca_file))
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError([Problem("server.ca_file", f"holds no certificates in PEM form: {exc}")]) from exc
     if not server.verify:
@@ -44,7 +46,7 @@ def renew(server: ServerSettings, *, tls: ssl.SSLContext | bool, proxy: http_cli
         return
     if server.ca_file is not None:
         try:
-            tls.load_verify_locations(server.ca_file)
+            tls.load_verify_locations(regular(server.ca_file))
         except (OSError, ssl.SSLError) as exc:
             raise ConfigError([Problem("server.ca_file", f"holds no certificates in PEM form: {exc}")]) from exc
     _load_own(tls, server)
@@ -54,9 +56,10 @@ def _load_own(context: ssl.SSLContext, server: ServerSettings) -> None:
     if server.client_cert_file is None:
         return
     try:
-        context.load_cert_chain(server.client_cert_file, server.client_key_file)
-    except (OSError, ssl.SSLError) as exc:
-        text = f"no certificate with its key in PEM form: {exc}"
+        key = server.client_key_file and regular(server.client_key_file)
+        context.load_cert_chain(regular(server.client_cert_file), key, password=no_password)
+    except (OSError, ValueError) as exc:
+        text = f"no certificate with its key, unencrypted, in PEM form: {exc}"
         raise ConfigError([Problem("server.client_cert_file", text)]) from exc
 
 

@@ -1,6 +1,7 @@
-"""Files that are this process's own: no symbolic link leads elsewhere, and no other user has made them."""
+"""Files that are what they are taken for: our own, with no link that leads elsewhere, or at least files."""
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
@@ -43,6 +44,35 @@ def require_owned(path: Path) -> None:
     _require(path, found)
 
 
+def open_to_read(path: Path, *, or_pipe: bool = False) -> io.FileIO:
+    """A regular file of whomever. Never waits, as for the writer of a named pipe, and takes nothing without an end.
+
+    Args:
+        path: the file, or a link to one.
+        or_pipe: a pipe will do, such as a shell's `<(command)`. One that nobody writes to is empty.
+
+    Raises:
+        OSError: as `os.open`, and for what is refused: it names the file, and `strerror` says why.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not (stat.S_ISREG(mode) or (or_pipe and stat.S_ISFIFO(mode))):
+            raise _no_file(path)
+        os.set_blocking(descriptor, True)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return io.FileIO(descriptor)
+
+
+def regular(path: Path) -> Path:
+    """The same path, for a library that opens it itself. Raises what `open_to_read` would for what is no file."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise _no_file(path)
+    return path
+
+
 def refusal_to_write(path: Path) -> str | None:
     """Why the host would not let this process write to a file or a folder that exists; None if it would."""
     if os.access(path, os.W_OK | (os.X_OK if path.is_dir() else 0)):
@@ -55,9 +85,13 @@ def _require(path: Path, found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise _refusal(path, "it is a symbolic link")
     if not stat.S_ISREG(found.st_mode):
-        raise _refusal(path, "it is not a regular file")
+        raise _no_file(path)
     if found.st_uid not in (os.geteuid(), 0) and found.st_uid != path.parent.stat().st_uid:
         raise _refusal(path, f"it belongs to another user (uid {found.st_uid})")
+
+
+def _no_file(path: Path) -> OSError:
+    return _refusal(path, "it is not a regular file")
 
 
 def _refusal(path: Path, why: str) -> OSError:

@@ -20,9 +20,9 @@ from support.pgbouncer import PgBouncer
 from support.postgresserver import PostgresServer
 from support.wallclock import WallClock
 
-WITHIN_S = 3.0  # others have taken over
+WITHIN_S = 15.0  # others have taken over, on a machine that has other things to do; the simulation holds them to less
+PATIENT = {"lease_s": 3.0}  # [journal] of replicas that are to outlast a machine that stands still for a moment
 RATE = 200  # dispositions a second
-START_S = 15.0
 HOUR_S = 3600
 many = [pytest.mark.long, pytest.mark.timeout(1800)]
 long = [pytest.mark.long, pytest.mark.timeout(300)]
@@ -83,14 +83,14 @@ class Evictions:
         """One that has an account, and start it again."""
         replica = await self._lose("kill -9", Replica.kill)
         await replica.start()
-        await self._ground.fair(timeout_s=START_S)
+        await self._ground.fair()
 
     async def freeze(self) -> None:
         """One that has an account, until others have it, and a little longer."""
         replica = await self._lose("SIGSTOP", Replica.freeze)
         await asyncio.sleep(self._dice.uniform(0.0, 0.5))
         replica.thaw()
-        await self._ground.fair(timeout_s=START_S)
+        await self._ground.fair()
 
     def report(self) -> str:
         """The distributions."""
@@ -121,6 +121,8 @@ async def test_whoever_is_killed_or_frozen_others_take_over_and_nothing_is_missi
     ground = await start_ground()
     evictions = Evictions(ground, dice)
     async with ground.stream(rate=RATE):
+        for name in NAMES:
+            await ground.has_written(name)
         for _ in range(times):
             await evictions.kill()
             await evictions.freeze()
@@ -171,12 +173,12 @@ async def test_a_replica_that_cannot_reach_the_database_is_succeeded(
                 await cut.enter_async_context(link.refused())
 
         async with ground.stream(rate=RATE):
-            await asyncio.sleep(1.0)
+            await ground.has_written("a")
             loss = await ground.lose(replica, lose)
             await asyncio.sleep(1.0)
             await cut.aclose()
             replica.runs = True
-            await ground.fair(timeout_s=START_S)
+            await ground.fair()
         await ground.drain()
         print(f"first commits by the next owners: {spread(loss.committed.values())}", ground.report(), sep="\n")
         assert loss.whole <= WITHIN_S + 1.0
@@ -199,7 +201,7 @@ async def test_a_rolling_restart_costs_nothing_with_acks_and_moments_without(sta
             await asyncio.sleep(1.0)
             await replica.stop()
             await replica.start()
-            await ground.fair(timeout_s=START_S)
+            await ground.fair()
     await ground.drain()
     print(ground.report())
     if ack:
@@ -214,14 +216,14 @@ async def test_a_rolling_restart_costs_nothing_with_acks_and_moments_without(sta
 @pytest.mark.timeout(300)
 async def test_a_database_that_is_killed_twice_loses_nothing_and_evicts_nobody(start_ground: StartGround):
     with PostgresServer() as server:
-        ground = await start_ground(postgres=server, max_interval_ms=60_000)
+        ground = await start_ground(postgres=server, journal=PATIENT)
         before = await ground.incarnations()
         async with ground.stream(rate=RATE):
             for _ in range(2):
                 await asyncio.sleep(2.0)
                 async with server.outage():
                     await asyncio.sleep(4.0)
-                await ground.fair(timeout_s=START_S)
+                await ground.fair()
         await ground.drain()
         assert ground.problems() == []
         assert ground.gaps() == []
@@ -238,7 +240,7 @@ async def test_a_database_without_room_stops_the_acknowledgements_and_nothing_is
     mounts = await owned.enter_async_context(Mounts())
     disk = await mounts.disk(open_folder / "disk", mib=200)
     with PostgresServer(disk=disk) as server:
-        ground = await start_ground(postgres=server, max_interval_ms=60_000)
+        ground = await start_ground(postgres=server)
         async with ground.stream(rate=RATE):
             await asyncio.sleep(1.0)
             with disk.full():
@@ -254,9 +256,9 @@ async def test_a_database_without_room_stops_the_acknowledgements_and_nothing_is
             assert server.lives() == (what == "tables")
             if not server.lives():
                 await asyncio.to_thread(server.start)
-            await ground.fair(timeout_s=30.0)
+            await ground.fair()
             await asyncio.sleep(1.0)
-        await ground.drain(timeout_s=60.0)
+        await ground.drain()
         assert ground.book.sequence > stood
         assert ground.problems() == []
         assert ground.gaps() == []
@@ -269,13 +271,13 @@ async def test_what_was_acknowledged_is_on_the_standby_that_takes_over(start_gro
         first = stack.enter_context(PostgresServer(synchronous_standby_names="standby", synchronous_commit="on"))
         second = stack.enter_context(PostgresServer(follows=first))
         address = await stack.enter_async_context(FaultProxy(first.port))
-        ground = await start_ground(postgres=first, port=address.port, max_interval_ms=60_000)
+        ground = await start_ground(postgres=first, port=address.port)
         async with ground.stream(rate=RATE):
             await asyncio.sleep(2.0)
             await asyncio.to_thread(first.kill)
             await second.execute("SELECT pg_promote()")
             address.lead_to(second.port)
-            await ground.fair(timeout_s=30.0)
+            await ground.fair()
             await asyncio.sleep(1.0)
         await ground.drain()
         assert ground.problems() == []
@@ -289,7 +291,7 @@ async def test_a_wall_clock_that_is_an_hour_off_evicts_nobody_and_no_gap_is_long
 ):
     clock = WallClock(faketime, tmp_path)
     clock.jump(HOUR_S)
-    ground = await start_ground(ack=False, env={"b": clock.env})
+    ground = await start_ground(ack=False, env={"b": clock.env}, journal=PATIENT)
     before = await ground.incarnations()
     async with ground.stream(rate=RATE):
         await asyncio.sleep(5.0)
@@ -299,7 +301,7 @@ async def test_a_wall_clock_that_is_an_hour_off_evicts_nobody_and_no_gap_is_long
             loss = await ground.lose(replica, replica.kill)
             print(f"{name}: {spread(loss.polled.values())}")
             await replica.start()
-            await ground.fair(timeout_s=START_S)
+            await ground.fair()
     await ground.drain()
     print(ground.report())
     assert ground.gaps()

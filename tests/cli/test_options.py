@@ -198,3 +198,22 @@ def test_what_is_no_file_keeps_its_name(tmp_path, kind):
     with pytest.raises(StartError, match=why), replacing(path, "--output"):
         pass
     assert (path.lstat(), list(tmp_path.iterdir())) == (before, [path])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("audit", "verify", "pipe"),
+        ("audit", "report", "pipe"),
+        ("tail", "pipe"),
+        ("tail", "--follow", "pipe"),
+        ("journal", "export", "--path", "pipe"),
+        ("dead-letters", "list", "--path", "pipe"),
+    ],
+    ids=" ".join,
+)
+def test_no_command_waits_for_the_writer_of_a_pipe(invoke, tmp_path, command):
+    os.mkfifo(tmp_path / "pipe")
+    result = invoke(*command)
+    assert result.exit_code == 1
+    assert "it is not a regular file" in result.stderr

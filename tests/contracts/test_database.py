@@ -188,6 +188,20 @@ async def test_closed_twice_every_call_is_an_error(one, database):
             await call
 
 
+async def test_closed_it_can_be_opened_again_and_joined_anew(one, database):
+    """As it is where the start of a replica fails in the middle, and is tried again."""
+    await one.append(1)
+    await database.close()
+    await database.open()
+    again = await joined(database, "one")
+    assert again.me > one.me
+    await again.beat()
+    assert (await again.append(2)).last_sequence == 2
+    assert await sequences(database) == [1, 2]
+    assert await database.heard(0) == 2
+    await fenced(lambda: one.append(3))
+
+
 async def test_what_is_stored_is_there_for_whoever_opens_it_later(world, one, database):
     await one.append(1, 2)
     await database.close()

@@ -45,6 +45,15 @@ def test_a_certificate_of_ones_own_is_shown_whether_the_servers_is_checked_or_no
         assert (context.verify_mode is ssl.CERT_REQUIRED) is verify
 
 
+def test_nobody_is_asked_for_the_password_of_a_key(certificate: Path, tmp_path: Path):
+    """OpenSSL would ask on the terminal, and hold the event loop until somebody answers."""
+    key = tmp_path / "encrypted.pem"
+    command = ["openssl", "pkey", "-in", str(certificate), "-aes256", "-passout", "pass:secret", "-out", str(key)]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(ConfigError, match="no certificate with its key, unencrypted, in PEM form: it is encrypted"):
+        connections.tls_context(ServerSettings(url=URL, client_cert_file=certificate, client_key_file=key))
+
+
 def test_an_authority_of_the_site_is_trusted(certificate: Path):
     context = connections.tls_context(ServerSettings(url=URL, ca_file=certificate))
     assert isinstance(context, ssl.SSLContext)

@@ -1,10 +1,11 @@
 """What is opened as our own, and what is refused."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from listener.runtime.owned import open_owned, refusal_to_write, require_owned
+from listener.runtime.owned import open_owned, open_to_read, refusal_to_write, regular, require_owned
 
 STRANGER = 12_345
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -49,6 +50,28 @@ def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path):
     for ask in (require_owned, lambda one: open_owned(one, os.O_RDWR)):
         with pytest.raises(OSError, match="it is not a regular file"):
             ask(tmp_path / "pipe")
+
+
+def test_a_file_of_whomever_is_read_and_nobody_is_waited_for(tmp_path):
+    path, pipe = tmp_path / "file", tmp_path / "pipe"
+    path.write_bytes(b"content")
+    (tmp_path / "link").symlink_to(path)
+    os.mkfifo(pipe)
+    for name in ("file", "link"):
+        with open_to_read(tmp_path / name) as file:
+            assert (file.read(), regular(tmp_path / name)) == (b"content", tmp_path / name)
+    for ask in (open_to_read, regular):
+        for what in (pipe, tmp_path, Path(os.devnull)):
+            with pytest.raises(OSError, match="it is not a regular file"):
+                ask(what)
+        with pytest.raises(FileNotFoundError):
+            ask(tmp_path / "none")
+    with open_to_read(pipe, or_pipe=True) as file:
+        assert file.read() == b"", "nobody writes to it"
+        writer = os.open(pipe, os.O_WRONLY)
+        os.write(writer, b"from a command")
+        os.close(writer)
+        assert file.read() == b"from a command"
 
 
 @as_root

@@ -1,12 +1,15 @@
 """Time that jumps to the next thing to do: hours of pauses and timeouts pass in a moment, always in the same order."""
 
 import asyncio
+import functools
 import selectors
 from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Any
+from typing import Any, ParamSpec
 
 from listener.runtime.host import Host
+
+P = ParamSpec("P")
 
 START_S = 1_800_000_000.0
 
@@ -71,3 +74,13 @@ def in_virtual_time(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run it to its end."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(work())
+
+
+def virtually(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """A test whose time is virtual from its first line to its last; its fixtures have no part in that."""
+
+    @functools.wraps(test)
+    def play(*args: P.args, **kwargs: P.kwargs) -> None:
+        in_virtual_time(functools.partial(test, *args, **kwargs))
+
+    return play

@@ -49,7 +49,7 @@ _log = structlog.get_logger(__name__)
 class PostgresDatabase:
     """A schema of a PostgreSQL database, over connections of its own.
 
-    Appends have a connection, and beats: neither waits for anything else. Can be opened once.
+    Appends have a connection, and beats: neither waits for anything else.
 
     Args:
         options: where it is.
@@ -58,18 +58,23 @@ class PostgresDatabase:
     def __init__(self, options: PostgresOptions) -> None:
         self._options = options
         self._statements = rows.statements(options.quoted_schema)
-        self._incarnation: int | None = None
         self._lease_s = 1.0
-        self._appends = Lines(options, size=1, name=self._name)
-        self._beats = Lines(options, size=1, name=self._name)
-        self._others = Lines(options, size=_READERS, name=self._name)
-        self._ear = Ear(self._others, options, partial(self._value, "last_sequence"))
+        self._begin()
+
+    def _begin(self) -> None:
+        """Without a connection, and not joined: those of an earlier incarnation end with it."""
+        self._incarnation: int | None = None
+        self._appends = Lines(self._options, size=1, name=self._name)
+        self._beats = Lines(self._options, size=1, name=self._name)
+        self._others = Lines(self._options, size=_READERS, name=self._name)
+        self._ear = Ear(self._others, self._options, partial(self._value, "last_sequence"))
 
     def _name(self) -> str:
         return APPLICATION if self._incarnation is None else f"{APPLICATION}/{self._incarnation}"
 
     async def open(self) -> None:
         """See `Database`."""
+        self._begin()
         profile = await self._visit(schema.prepare)
         self._report(profile)
 

@@ -42,7 +42,7 @@ class Database(Protocol):
         """Connect, and change nothing. Raises JournalError where `open` would, as far as that can be told."""
 
     async def close(self) -> None:
-        """Give up all connections. Idempotent; every later call raises JournalError."""
+        """Give up all connections. Idempotent; every later call raises JournalError, until it is opened again."""
 
     # --- replicas ---------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -104,8 +105,9 @@ class SharedJournal:
         try:
             joined = self._database.heard(-1) if self._membership is None else self._membership.join()
             self._last_sequence = await joined
-            self._damages = await self._lost()
-            self._holes = (await self._database.stats()).holes
+            async with nullcontext() if self._membership is None else self._membership.beating():
+                self._damages = await self._lost() or self._damages
+                self._holes = (await self._database.stats()).holes
         except BaseException:
             await self._database.close()
             raise
@@ -126,7 +128,7 @@ class SharedJournal:
         last = await self._fenced(self._database.begin_above(self._me(), known_sequence, known_sequence + JUMP))
         if last is None:
             return []
-        self._last_sequence = last
+        self._last_sequence = max(last, self._last_sequence)
         last_event = newest[0].sequence if newest else 0
         now_ms = self._host.clock.now_ms()
         since_ms = min(now_ms, newest_ms)

@@ -1,7 +1,8 @@
 """What this replica has to do, as the database tells it beat by beat."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from itertools import islice
 
 import structlog
@@ -27,7 +28,8 @@ _log = structlog.get_logger(__name__)
 class Membership:
     """`ports.Duties` of one incarnation: it joins once, and when it is fenced or has left, another takes its place.
 
-    `run` has to be at work soon after `join`, within the lease: it is what beats. `offer` and `release` wait for it.
+    `run` has to be at work soon after `join`, within the lease, or `beating` until it is: that is what beats. `offer`
+    and `release` wait for `run`.
 
     Args:
         database: where replicas meet; it is open before `join`.
@@ -158,6 +160,20 @@ class Membership:
             ):  # or it would be older by all of that
                 raise JournalLocked(f"another process is replica {self._name} of this journal; names must differ")
             await asyncio.sleep(self._beat_s)
+
+    @asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """Beat while the block runs: one between `join` and `run`, which may take longer than a lease."""
+        beats = asyncio.create_task(self._beats_later(), name=f"beats of {self._name}")
+        try:
+            yield
+        finally:
+            beats.cancel()
+            await asyncio.wait((beats,))
+
+    async def _beats_later(self) -> None:
+        await self._due.within(self._beat_s)  # the join was a beat
+        await self._beats()
 
     async def run(self) -> None:
         """Beat until cancelled, or gone in order.

@@ -8,6 +8,7 @@ from typing import TypeVar
 import structlog
 
 from listener.errors import JournalDamaged, JournalError, JournalFull
+from listener.runtime.owned import regular
 
 APPLICATION_ID = 0x444C6A6E
 """`PRAGMA application_id` of a journal, so that no other SQLite file is taken for one."""
@@ -104,14 +105,10 @@ def connect_reader(path: Path, *, immutable: bool = False) -> sqlite3.Connection
         JournalError: there is no such file, or it is no journal of this version.
     """
     try:
-        is_there = path.exists()
-    except OSError as exc:
-        raise JournalError(f"journal {path}: {exc.strerror}") from exc
-    if not is_there:
-        raise JournalError(f"journal {path}: no such file")
-    try:
-        connection = connect(path, "ro&immutable=1" if immutable else "ro")
-    except sqlite3.Error as exc:
+        connection = connect(regular(path), "ro&immutable=1" if immutable else "ro")
+    except FileNotFoundError as exc:
+        raise JournalError(f"journal {path}: no such file") from exc
+    except (sqlite3.Error, OSError) as exc:
         raise journal_error(path, exc) from exc
     try:
         _require_newest(connection, path)

@@ -127,6 +127,43 @@ def test_a_refused_write_fences_the_membership_at_once():
     in_virtual_time(work)
 
 
+def test_a_start_that_takes_longer_than_a_lease_is_not_taken_for_gone():
+    """On a slow network, or where the machine has much to do, what is looked at when it has joined takes its time."""
+
+    async def work():
+        async with cluster() as world:
+            other = await world.started("other", "account/a", "account/b")
+            slow = world.replica("slow")
+            slow.line.delay_s, slow.line.answer_s = 0.1, 0.5
+            await slow.start("account/a", "account/b")
+            first = slow.membership.incarnation
+            await other.membership.release((await other.next_changes()).wanted_back)
+            given = (await slow.next_changes()).given
+            assert len(given) == 1
+            assert (slow.membership.incarnation, slow.membership.fenced.is_set()) == (first, False)
+
+    in_virtual_time(work)
+
+
+def test_a_start_that_failed_is_made_again_and_forgets_no_loss():
+    async def work():
+        async with cluster() as world:
+            one = world.replica("one")
+            one.journal = SharedJournal(
+                database=one.connection, membership=one.membership, host=one.host, known_sequence=5
+            )
+            one.line.refuse["stats"] = JournalError("database: the connection was ended")
+            with pytest.raises(JournalError, match="was ended"):
+                await one.journal.open()
+            one.line.refuse.clear()
+            other = await world.started("other")
+            await other.journal.append(events(1))
+            await one.journal.open()
+            assert len(await one.journal.pending_damages()) == 1
+
+    in_virtual_time(work)
+
+
 def test_closing_leaves_an_open_append_uncertain():
     async def work():
         async with cluster() as world:
