@@ -158,22 +158,17 @@ class Journal(Protocol):
         values of chats not heard of since `before_ms` go too. Returns the number of deleted events.
         """
 
+    async def pending_damages(self) -> list[Damage]:
+        """Damage or loss, found by this `open` or an earlier one, whose gaps are not on record yet; oldest first."""
+
+    async def settle_damages(self, damages: Collection[Damage]) -> None:
+        """The gaps of these are on record. Durable."""
+
     async def stats(self) -> JournalStats:
         """Figures for the status and the metrics."""
 
     async def ping(self) -> None:
         """Return once the writer has answered, whether or not it can write: it does not hang."""
-
-
-@runtime_checkable
-class Salvages(Protocol):
-    """A journal in a file of this machine, which may be damaged or lost, has this too."""
-
-    async def pending_damages(self) -> list[Damage]:
-        """Damage found by this `open` or an earlier one that is not settled yet; oldest first."""
-
-    async def settle_damages(self) -> None:
-        """The gaps of all pending damages are on record. Durable."""
 
 
 class Duties(Protocol):

@@ -1,8 +1,9 @@
 """Fixtures for every test folder: factories that clean up after themselves, in reverse order."""
 
+import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from support.faultproxy import FaultProxy
 from support.process import Command, Daemon
 from support.rabbitmq import RabbitMQ
 from support.receiver import Receiver
+from support.stalls import SteadyLoop, stalled
+from support.virtual import VirtualLoop
 from support.workers import ByFile, longest_first
 
 StartBayeux = Callable[..., Awaitable[BayeuxServer]]
@@ -31,6 +34,22 @@ hypothesis.settings.register_profile(
     "steady", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
 hypothesis.settings.load_profile("steady")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--stall", type=float, default=0.0, metavar="SECONDS", help="stall this process once in each test, for so long"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with stalled(item.config.getoption("--stall")):
+        return (yield)
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, type[asyncio.SelectorEventLoop]]:
+    return {"loop": VirtualLoop if item.get_closest_marker("virtual") else SteadyLoop}
 
 
 @pytest.hookimpl(optionalhook=True)

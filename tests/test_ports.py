@@ -8,9 +8,9 @@ import typing
 import pytest
 
 from listener import ports
-from listener.ports import Duties, Journal, Reopens, Salvages, ShowsExchanges, Sink
+from listener.ports import Duties, Journal, Reopens, ShowsExchanges, Sink
 
-PORTS = (Journal, Salvages, Duties, Sink, Reopens, ShowsExchanges)
+PORTS = (Journal, Duties, Sink, Reopens, ShowsExchanges)
 OPERATIONS = [
     (port, name)
     for port in PORTS

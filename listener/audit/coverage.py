@@ -4,6 +4,7 @@ A signed head proves the record that it names, that record proves the one whose 
 stands in the files is not proven by it.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -65,10 +66,10 @@ class Segments:
         parts = sorted(self._parts)
         for segment in self._found:
             rest = segment
-            for number in parts if segment.number >= 0 else ():
-                if rest.number < number < rest.size:
-                    first, rest = rest.parted(number)
-                    yield first
+            within = slice(bisect_right(parts, segment.number), bisect_left(parts, segment.size))
+            for number in parts[within] if segment.number >= 0 else ():
+                first, rest = rest.parted(number)
+                yield first
             if rest.number in self._parts:
                 rest = replace(rest, previous=b"")
             yield rest

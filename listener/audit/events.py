@@ -331,16 +331,16 @@ class Gaps:
 
     def __init__(self, *, from_ms: int | None, to_ms: int | None) -> None:
         self._from_ms, self._to_ms = from_ms, to_ms
-        self._ids: set[str] = set()
+        self._known: set[tuple[str, GapData]] = set()
         self._stretches: dict[str, list[Stretch]] = {}
         self._excess: dict[str, list[tuple[Stretch, float]]] = {}
         self._widened: dict[str, list[Stretch]] = {}
         self._lately: dict[str, tuple[float, float, bool]] = {}
 
     def add(self, id_: str, gap: GapData) -> None:
-        """Note a gap; one that comes again counts once."""
-        if id_ not in self._ids:
-            self._ids.add(id_)
+        """Note a gap; one that comes again counts once. Another one under the same id hides none."""
+        if (id_, gap) not in self._known:
+            self._known.add((id_, gap))
             self._stretches.setdefault(gap.account, []).append(gap.stretch)
             excess_s = (gap.stretch.end_ms - gap.stretch.start_ms) / 1000 - gap.seconds
             if excess_s >= 1:

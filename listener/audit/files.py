@@ -14,7 +14,7 @@ from typing import NamedTuple
 import structlog
 
 from listener.audit.chain import Head, end_of, first_link, link_of
-from listener.audit.reading import lines_from, lines_of
+from listener.audit.reading import blocks_of, lines_from, lines_of
 from listener.runtime.durable import sync_file, sync_folder
 
 CHECKPOINTS, KEY, PUBLIC_KEY = ".checkpoints", ".key", ".pub"
@@ -57,11 +57,12 @@ class Paths(NamedTuple):
 
 
 def of_the_trail(paths: Iterable[Path]) -> list[Path]:
-    """The paths without what stands beside an audit file: a pattern such as `dispositions.jsonl*` fits that too.
+    """The paths, each once, without what stands beside an audit file, which `dispositions.jsonl*` fits as well.
 
     They are told by their names alone, for whoever verifies a trail need not be able to read the key.
     """
-    return [path for path in paths if path.suffix not in _BESIDE and not path.suffix.startswith(QUARANTINED)]
+    named = dict.fromkeys(paths)
+    return [path for path in named if path.suffix not in _BESIDE and not path.suffix.startswith(QUARANTINED)]
 
 
 def beside(files: Iterable[Path], ending: str) -> list[Path]:
@@ -86,7 +87,7 @@ def beginning(path: Path) -> int:
 
     The one in the middle of the first three: one that was put there from elsewhere does not mislead.
     """
-    links = (link for line in lines_of(path) if (link := link_of(line)) is not None)
+    links = (link for block in blocks_of(path) for line in block.lines if (link := link_of(line)) is not None)
     numbers = sorted(link.number for link in islice(links, 3))
     return numbers[len(numbers) // 2] if numbers else -1
 

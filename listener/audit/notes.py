@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,7 +88,7 @@ def load_verifier(text_or_path: str) -> VerifierKey:
     if "+" in text_or_path and not Path(text_or_path).exists():
         return VerifierKey.parse(text_or_path)
     with open_to_read(Path(text_or_path), or_pipe=True) as file:
-        return VerifierKey.parse(file.read().decode())
+        return VerifierKey.parse(TextIOWrapper(file, encoding="utf-8-sig").read())
 
 
 class SigningKey:

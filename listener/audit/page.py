@@ -143,7 +143,7 @@ def _tile(name: str, figure: str, more: str) -> str:
 
 def _proven(preface: Preface) -> Iterator[str]:
     if preface.is_proven:
-        yield _notice("calm-box", "Proven", f"{preface.signed.capitalize()}.")
+        yield _notice("calm-box", "Proven", f"{preface.signed[:1].upper()}{preface.signed[1:]}.")
         return
     reasons = [element("li", text(one)) for one in preface.reasons[:_FEW_REASONS]]
     if len(preface.reasons) > _FEW_REASONS:

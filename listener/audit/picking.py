@@ -146,6 +146,8 @@ class Picker:
         self._seen: set[str] = set()
         self._agents: dict[str, tuple[str, ...]] = {}
         self._earlier_agents: dict[str, tuple[str, ...]] = {}
+        self._hearsay: dict[str, tuple[str, ...]] = {}  # agents, as lines say that are not signed
+        self._is_hearsay = False
         self._elsewhere: frozenset[str] = frozenset()
         self._fault: Fault | None = None
         self.names: list[str] = []
@@ -165,9 +167,14 @@ class Picker:
         self._end_fault()
         self.names.append(name)
 
-    def take(self, number: int, lines: Sequence[bytes], told: Told, elsewhere: frozenset[str] = frozenset()) -> None:
-        """Lines behind the one with this number, and what they tell, but for events that stand elsewhere, by id."""
-        self._elsewhere = elsewhere
+    def take(self, number: int, lines: Sequence[bytes], told: Told, doubtful: frozenset[str] | None = None) -> None:
+        """Lines behind the one with this number, and what they tell.
+
+        Of lines that are not signed among signed ones, `doubtful` are the events, by id, that stand in those as well:
+        only there they count. Nor does such a line say who was in the chat of a signed one.
+        """
+        self._elsewhere = doubtful or frozenset()
+        self._is_hearsay = doubtful is not None
         for start, said in told.parts():
             if said:
                 self._pick(number + start + 1, said)
@@ -330,7 +337,9 @@ class Picker:
         """Who is in each chat. Its last notification comes when all have left: then those who were in it."""
         if len(self._agents) >= _CHATS_KNOWN:
             self._agents, self._earlier_agents = {}, self._agents
-        known = self._agents
+        if len(self._hearsay) >= _CHATS_KNOWN:
+            self._hearsay.clear()
+        known = self._hearsay if self._is_hearsay else self._agents
         agents = [
             tuple([who.nickname for who in one.data.participants if who.type == _AGENT and who.nickname is not None])
             for one in said
@@ -339,7 +348,8 @@ class Picker:
             known.update(zip(chats, agents, strict=True))
             return agents
         for at, chat in enumerate(chats):
-            agents[at] = agents[at] or known.get(chat) or self._earlier_agents.get(chat, ())
+            before = known.get(chat) or self._agents.get(chat) or self._earlier_agents.get(chat, ())
+            agents[at] = agents[at] or before
             if agents[at]:
                 known[chat] = agents[at]
         return agents

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from listener.audit.report import Coverage, Known
 from listener.audit.verdict import NOTHING_UNSIGNED, Tolerance, Verdict
 
@@ -19,6 +21,7 @@ class Preface(NamedTuple):
         unsigned: how many lines they have not signed; of a proven trail those that were accepted.
         coverage: what the files can tell of.
         zone: whose clocks its times are of, by name.
+        older: how many records come before the first one that is there.
     """
 
     reasons: tuple[str, ...]
@@ -26,6 +29,7 @@ class Preface(NamedTuple):
     unsigned: int
     coverage: Coverage
     zone: str
+    older: int = 0
 
     @property
     def is_proven(self) -> bool:
@@ -43,7 +47,8 @@ class Preface(NamedTuple):
     def signed(self) -> str:
         """Which lines are signed, and by whom."""
         accepted = f" but {self.unsigned}, which were accepted," if self.unsigned else ""
-        return f"every line{accepted} is signed by {' or '.join(self.signers)}"
+        older = f"; the {self.older} records before them are not in these files" if self.older else ""
+        return f"every line{accepted} is signed by {' or '.join(self.signers)}{older}"
 
     def known(self) -> Iterator[str]:
         """Of which accounts and times the files can tell, a sentence each; the last one says what they cannot."""
@@ -58,12 +63,18 @@ class Preface(NamedTuple):
 
 
 def preface(verdict: Verdict | str, asked: Tolerance = NOTHING_UNSIGNED, *, coverage: Coverage, zone: str) -> Preface:
-    """The preface of a report on files with this verdict, or with the reason why there is none."""
+    """The preface of a report on files with this verdict, or with the reason why there is none.
+
+    Files that are not proven cover no period as a whole, nor do those cover an open one that begin in the midst.
+    """
+    reasons = (verdict,) if isinstance(verdict, str) else (*verdict.doubts(asked), *map(str, verdict.findings))
+    older = 0 if isinstance(verdict, str) else verdict.first or 0
+    whole = coverage.whole and not reasons and not (older and coverage.from_ is None)
+    coverage = msgspec.structs.replace(coverage, whole=whole)
     if isinstance(verdict, str):
-        return Preface((verdict,), (), 0, coverage, zone)
-    reasons = (*verdict.doubts(asked), *map(str, verdict.findings))
+        return Preface(reasons, (), 0, coverage, zone)
     signers = tuple(dict.fromkeys(key for one in verdict.stretches for key in one.keys))
-    return Preface(reasons, signers, verdict.unsigned, coverage, zone)
+    return Preface(reasons, signers, verdict.unsigned, coverage, zone, older)
 
 
 def _in_words(known: Known) -> str:

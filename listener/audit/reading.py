@@ -5,8 +5,9 @@ import io
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from listener.errors import ListenerError, StartError
 from listener.runtime.owned import open_to_read
@@ -23,28 +24,36 @@ class CutShort(ListenerError):
 
 
 class Block(NamedTuple):
-    """Lines that stand one behind the other, without their ends. `ended` tells whether the last one has its end."""
+    """Lines that stand one behind the other, without their ends. `ended` tells whether the last one has its end.
+
+    A line that is too long stands alone, and is cut; `whole` is the SHA-256 of all of it then.
+    """
 
     lines: list[bytes]
     ended: bool = True
+    whole: bytes | None = None
 
 
 def blocks_of(path: Path) -> Iterator[Block]:
-    """The lines of a file, plain or gzip, some hundreds at a time. Blocks.
+    """The lines of a file, plain or gzip, some hundreds at a time; those of `LINE_BYTES` and more are cut. Blocks.
 
     Raises:
         OSError: it cannot be read, or is compressed and damaged.
     """
-    try:
-        with _opened(path) as file:
-            yield from _split(_pieces(_plain(file), _BLOCK_BYTES))
-    except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
-        raise OSError(f"{path}: the compressed data is truncated or damaged") from exc
+    yield from _blocks(path, LINE_BYTES)
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a file, each with its line end if it has one. Blocks. Raises OSError, as `blocks_of` does."""
-    return _with_ends(blocks_of(path))
+    """The lines of a file, whole, each with its line end if it has one. Blocks. Raises OSError, as `blocks_of` does."""
+    return _with_ends(_blocks(path, None))
+
+
+def _blocks(path: Path, longest: int | None) -> Iterator[Block]:
+    try:
+        with _opened(path) as file:
+            yield from _split(_pieces(_plain(file), min(_BLOCK_BYTES, LINE_BYTES)), longest)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
+        raise OSError(f"{path}: the compressed data is truncated or damaged") from exc
 
 
 def _opened(path: Path) -> io.BufferedReader:
@@ -65,31 +74,57 @@ def _pieces(file: io.BufferedReader, most: int) -> Iterator[bytes]:
 
 
 def _split(pieces: Iterable[bytes], longest: int | None = None) -> Iterator[Block]:
-    """The lines in pieces. A line of `longest` bytes or more is cut there, and its rest skipped."""
-    held: list[bytes] = []  # of a line whose end has not come
-    size = 0
+    """The lines in pieces, none of which is longer than `longest`. A line of so many bytes or more is cut there."""
+    begun = _Begun(longest)
     for piece in pieces:
         lines = piece.split(b"\n")
         rest = lines.pop()
-        if not lines:
-            held += [rest] if longest is None or size < longest else []
-            size += len(rest)
-            continue
-        lines[0] = b"".join((*held, lines[0]))
-        if longest is not None and len(lines[0]) >= longest:
-            yield Block([lines.pop(0)[:longest]], ended=False)
         if lines:
-            yield Block(lines)
-        held, size = [rest], len(rest)
-    if size:
-        yield Block([b"".join(held)[:longest]], ended=False)
+            begun.add(lines.pop(0))
+            first = begun.block(ended=True)
+            if first.whole is not None:
+                yield first
+            else:
+                lines[:0] = first.lines
+            if lines:
+                yield Block(lines)
+            begun = _Begun(longest)
+        begun.add(rest)
+    if begun.size:
+        yield begun.block(ended=False)
+
+
+class _Begun:
+    """A line whose end has not come; once it is too long, its first bytes and the hash of all that has come."""
+
+    def __init__(self, longest: int | None) -> None:
+        self._longest = longest
+        self._pieces: list[bytes] = []
+        self._hash: Any = None
+        self.size = 0
+
+    def add(self, piece: bytes) -> None:
+        """Its next bytes."""
+        self.size += len(piece)
+        if self._hash is not None:
+            self._hash.update(piece)
+            return
+        self._pieces.append(piece)
+        if self._longest is not None and self.size >= self._longest:
+            whole = b"".join(self._pieces)
+            self._hash, self._pieces = sha256(whole), [whole[: self._longest]]
+
+    def block(self, *, ended: bool) -> Block:
+        """The line, as far as it has come."""
+        whole = None if self._hash is None else self._hash.digest()
+        return Block([b"".join(self._pieces)], ended, whole)
 
 
 def _with_ends(blocks: Iterable[Block]) -> Iterator[bytes]:
-    for lines, ended in blocks:
+    for lines, ended, whole in blocks:
         *before, last = lines
         yield from [line + b"\n" for line in before]
-        yield last + b"\n" if ended else last
+        yield last + b"\n" if ended and whole is None else last
 
 
 class AuditFile:
@@ -123,21 +158,17 @@ class AuditFile:
         except OSError:
             return False
 
-    def blocks(self, *, whole: bool = False) -> Iterator[Block]:
-        """Every line that began before the file was opened, from the first one.
-
-        Args:
-            whole: whether lines of `LINE_BYTES` and more come uncut.
+    def blocks(self) -> Iterator[Block]:
+        """Every line that began before the file was opened, from the first one; those of `LINE_BYTES` and more are cut.
 
         Raises:
             CutShort: behind the last line that can be read.
         """
-        most, longest = min(_BLOCK_BYTES, LINE_BYTES), None if whole else LINE_BYTES
         try:
             self._file.seek(0)
             plain = _plain(self._file)
-            pieces = _pieces(plain, most)
-            yield from _split(self._as_opened(pieces) if plain is self._file else pieces, longest)
+            pieces = _pieces(plain, min(_BLOCK_BYTES, LINE_BYTES))
+            yield from _split(self._as_opened(pieces) if plain is self._file else pieces, LINE_BYTES)
         except (OSError, EOFError, zlib.error) as exc:
             raise CutShort(f"cannot be read further: {getattr(exc, 'strerror', None) or exc}") from exc
 

@@ -42,8 +42,8 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fi
         from_: the start of the period that is asked for; None if it is open.
         to: its end.
         accounts: what is known of each account; none of them where nothing is.
-        whole: whether every account is known from the start of the period to its end; an open end is where the first
-            account begins to be known, or the last one ceases to be.
+        whole: whether every account is known from the start of the period to its end, as far as the files are to be
+            believed; an open end is where the first account begins to be known, or the last one ceases to be.
     """
 
     from_: str | None = msgspec.field(name="from")
@@ -134,14 +134,14 @@ class Report:
             verdict, picker = self._verdict, self._picker
             is_mixed = bool(verdict.signed and verdict.unsigned)
             in_order = self._survey.is_whole and picker.names == [file.name for file in ordered]
-            if not in_order or (is_mixed and picker.count["repeated"]):
-                self._pick(ordered, _signed_again(ordered, verdict) if is_mixed else frozenset())
+            if not in_order or (is_mixed and (verdict.findings or picker.count["repeated"])):
+                self._pick(ordered, _signed_again(ordered, verdict) if is_mixed else None)
             self._picker.end()
             self._coverage = self._covered(known)
         return self._coverage
 
-    def _pick(self, ordered: Sequence[AuditFile], signed: frozenset[str]) -> None:
-        """Go through the files once more. `signed` are the ids of which no line counts that is not signed."""
+    def _pick(self, ordered: Sequence[AuditFile], signed: frozenset[str] | None) -> None:
+        """Go through the files once more. `signed` are the ids of which only signed lines count; None without any."""
         self._picker.kept.close()
         self._picker = picker = self._picker.anew()
         for file in ordered:
@@ -149,7 +149,7 @@ class Report:
             picker.begin(file.name)
             try:
                 for lines, proof in pieces(file, self._verdict):
-                    picker.take(number, lines, told_by(lines), frozenset() if proof is Proof.SIGNED else signed)
+                    picker.take(number, lines, told_by(lines), None if proof is Proof.SIGNED else signed)
                     number += len(lines)
             except CutShort as exc:
                 picker.cannot(number + 1, str(exc))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from listener.audit.events import GapData, Gaps, Said, Stretch, Told, epoch_ms, event_of, glance, told_by
 from listener.audit.picking import Picker
-from listener.audit.reading import LINE_BYTES, AuditFile, Block, CutShort
+from listener.audit.reading import AuditFile, Block, CutShort
 from listener.audit.verdict import Proof, Verdict
 from listener.model.event import Kind, rfc3339
 
@@ -48,9 +48,8 @@ class Survey:
         if self._picker is not None:
             self._picker.begin(file.name)
         try:
-            for block in file.blocks(whole=True):
-                first, *rest = block.lines
-                lines = block.lines if len(first) < LINE_BYTES else [first[:LINE_BYTES], *rest]
+            for block in file.blocks():
+                lines = block.lines
                 told = told_by(lines)
                 seen.take(lines, told)
                 if self._picker is not None:
@@ -67,17 +66,21 @@ class Survey:
         return len(self._seen) == len(self._files)
 
     def ended(self, verdict: Verdict) -> tuple[list[AuditFile], dict[str, Stretch]]:
-        """The files by when their first event was, those without any last; and how long each account is known of.
+        """The files in their order, and how long each account is known of.
 
-        What is not proven tells of no account, unless nothing is.
+        Their order is that of the chain. Where it is broken, or there is none, they come by when their first event was,
+        those without any last. What is not proven tells of no account, unless nothing is.
         """
         known: dict[str, Stretch] = {}
-        first: dict[str, tuple[bool, str]] = {}
+        first: dict[str, tuple[bool, str, int]] = {}
+        place = {path: number for number, path in enumerate(verdict.files)}
+        is_chained = bool(verdict.records and not verdict.findings)
         for file in self._files:
             seen = self._seen.get(Path(file.name))
             if seen is None or (verdict.records and _is_doubtful(verdict, file)):
                 seen = self._read(file, verdict)
-            first[file.name] = not seen.first, seen.first
+            began = (False, "") if is_chained else (not seen.first, seen.first)
+            first[file.name] = *began, place.get(Path(file.name), 0)
             for account, (start, end) in seen.known.items():
                 start_ms, end_ms = epoch_ms(start), epoch_ms(end)
                 before = known.get(account, Stretch(start_ms, end_ms))
@@ -167,7 +170,7 @@ def pieces(file: AuditFile, verdict: Verdict) -> Iterator[tuple[Sequence[bytes],
     stretches = iter([(last, one.proof) for last, one in verdict.stretches_of(Path(file.name))])
     last, proof = next(stretches, (None, Proof.NONE))
     number = 0
-    for lines, _ in file.blocks():
+    for lines, *_ in file.blocks():
         start, behind = number, number + len(lines)
         while last is not None and last < behind:
             if last > number:

@@ -106,8 +106,8 @@ class KeyUse(NamedTuple):
     Attributes:
         label: its name and id.
         trust: why it counts.
-        checkpoints: how many checkpoints it has signed.
-        signed: how many records its largest checkpoint that fits the trail covers; 0 for none.
+        checkpoints: how many checkpoints it has signed; of an unknown key how many say so.
+        signed: how many records the largest of them that fits the trail covers; 0 for none.
         introduced_by: the label of the key that named it as its successor.
     """
 
@@ -146,6 +146,7 @@ class Verdict:
         head: the end of the chain.
         records: how many records were read.
         unchained: lines before the first record, from before there was a chain; nothing proves what they say.
+        unused: files of checkpoints that were kept elsewhere, none of which a trusted key has signed.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -156,6 +157,7 @@ class Verdict:
     head: Head = field(default_factory=Head)
     records: int = 0
     unchained: int = 0
+    unused: tuple[Path, ...] = ()
 
     def find(self, kind: Kind, place: Location, text: str) -> None:
         """Add a finding."""
@@ -195,6 +197,8 @@ class Verdict:
             yield "the key lies beside the files: it proves nothing against anyone who can write there (give --pubkey)"
         if any(map(_is_signed, self.stretches)):
             yield from self._doubtful_stretches(tolerance)
+        for path in self.unused:
+            yield f"no checkpoint in {path} is by a trusted key: the trail was held against none of them"
 
     def is_proven(self, tolerance: Tolerance = NOTHING_UNSIGNED) -> bool:
         """Whether every line is proven by a key that the caller trusts, as far as that is asked for."""
@@ -214,10 +218,14 @@ class Verdict:
     def _doubtful_stretches(self, tolerance: Tolerance) -> Iterator[str]:
         last = max(place for place, one in enumerate(self.stretches) if _is_signed(one))
         tail = sum(one.lines for one in self.stretches[last + 1 :])
+        strangers = [one for one in self.keys if one.trust is Trust.UNKNOWN and one.signed > self.signed]
         for place, one in enumerate(self.stretches):
             older = not place and self.unchained == one.lines
             if one.proof is Proof.CHAINED and place < last:
                 yield f"{_of(one)} chained, but not signed"
+            elif one.proof is Proof.CHAINED and strangers:
+                names = " and ".join(key.label for key in strangers)
+                yield f"{_of(one)} chained, but the checkpoints behind are by {names}, and not by a trusted key"
             elif one.proof is Proof.CHAINED and tail > tolerance.unsigned:
                 yield f"{_of(one)} chained, but not signed yet (see --max-unsigned)"
             elif one.proof is Proof.NONE and not older:

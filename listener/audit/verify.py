@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,12 +27,14 @@ class Evidence(NamedTuple):
         beside: who is not, but lies beside the files; looked at where nobody is trusted.
         checkpoints: signed by whomever.
         findings: notes that are none.
+        kept: the files of those checkpoints that were kept elsewhere.
     """
 
     keys: tuple[VerifierKey, ...] = ()
     beside: tuple[VerifierKey, ...] = ()
     checkpoints: tuple[Signed, ...] = ()
     findings: tuple[Finding, ...] = ()
+    kept: tuple[Path, ...] = ()
 
 
 NO_EVIDENCE = Evidence()
@@ -42,7 +45,7 @@ def read_checkpoints(path: Path) -> Evidence:
     signed: list[Signed] = []
     findings = []
     with open_to_read(path, or_pipe=True) as file:
-        text = file.read().decode(errors="replace")
+        text = TextIOWrapper(file, encoding="utf-8-sig", errors="replace").read()
     for number, note in enumerate(split_notes(text), start=1):
         place = Location(path, number)
         try:
@@ -73,6 +76,7 @@ def gather(files: Sequence[Path], *, pubkeys: Sequence[str] = (), checkpoints: S
         beside=tuple(_readable(beside(files, PUBLIC_KEY))),
         checkpoints=tuple(one for each in notes for one in each.checkpoints),
         findings=tuple(one for each in notes for one in each.findings),
+        kept=tuple(checkpoints),
     )
 
 
@@ -107,6 +111,7 @@ def verify(
     verdict.findings += _contradictions(ring.signed, found, verdict.head.size, walk.last_place)
     verdict.stretches = stretches(walk.segments, ring.heads)
     verdict.keys = tuple(ring.uses({head for heads in found.values() for head, _ in heads}))
+    verdict.unused = tuple(path for path in evidence.kept if path not in ring.files)
     return verdict
 
 
@@ -117,6 +122,7 @@ class _Ring:
         findings: checkpoints that bear the name of a key that has not signed them, and two of one size that disagree.
         heads: by the label of each key that counts, the heads that it has signed.
         signed: the checkpoints of all of them, the largest first, one for each size.
+        files: where there are checkpoints of any of them.
     """
 
     def __init__(self, evidence: Evidence) -> None:
@@ -127,18 +133,27 @@ class _Ring:
         self._introduce()
         self.findings: list[Finding] = []
         self.heads: Mapping[str, set[Head]] = {key.label: set() for key in self._trust}
+        self.files: set[Path] = set()
         self.signed = list(self._checkpoints())
 
     def uses(self, found: set[Head]) -> Iterator[KeyUse]:
         """Every key, the ones that count first. `found` are the heads that stand in the trail."""
         names = Counter(one.label for _, note in self._evidence.checkpoints for one in note.signatures)
+        fit = [
+            (name, note.head.size)
+            for _, note in self._evidence.checkpoints
+            if note.head in found
+            for name in {one.label for one in note.signatures}
+        ]
         for key, trust in self._trust.items():
             heads = self.heads[key.label]
             by = self._by[key].label if key in self._by else None
             largest = max((head.size for head in heads & found), default=0)
             yield KeyUse(key.label, trust, len(heads), largest, by)
         for label in sorted(names.keys() - self.heads.keys()):
-            yield KeyUse(label, Trust.UNKNOWN, names[label])
+            yield KeyUse(
+                label, Trust.UNKNOWN, names[label], max((size for name, size in fit if name == label), default=0)
+            )
 
     def _introduce(self) -> None:
         """A successor counts as the key does that signed for it, as often as that happened."""
@@ -163,6 +178,7 @@ class _Ring:
                     self.findings.append(Finding(Kind.FORGED, place, text))
             for key in signers:
                 self.heads[key.label].add(note.head)
+                self.files.add(place.file)
             if signers and size in sizes and sizes[size][1].head != note.head:
                 text = f"two histories of {size} records were signed, the other one in {sizes[size][0]}"
                 self.findings.append(Finding(Kind.FORKED, place, text))

@@ -124,9 +124,9 @@ class Walk:
         """Every line of a file, as `reading.blocks_of` gives them. Raises what that raises."""
         number, is_cut = 0, False
         self._forget_older()
-        for lines, ended in blocks:
+        for lines, ended, whole in blocks:
             is_cut = not ended
-            at, marks = 0, [sha256(line).hexdigest() for line in lines]
+            at, marks = 0, [sha256(line).hexdigest() for line in lines] if whole is None else [whole.hex()]
             while at < len(lines):
                 if self._plain and self._last is not None:
                     at += self._run(Location(path, number + at + 1), lines[at:], marks[at:], self._last)
@@ -190,7 +190,8 @@ class Walk:
         self._settle_twin(None)
         self._report_strange()
         for span in self._missing:
-            place = next(place for whole, place in self._missed_at if whole.first <= span.first <= whole.last)
+            at = bisect_right(self._missed_at, span.first, key=lambda missed: missed[0].first) - 1
+            place = self._missed_at[at][1]
             self._verdict.find(Kind.DELETED, place, f"{_records(span)} missing before this line")
         top = self._highest()
         if top is not None:

@@ -41,7 +41,7 @@ from listener.cli.audit_outputs import (
     SummaryOnly,
 )
 from listener.cli.audit_verdict import print_verdict, verdict_json
-from listener.cli.options import replacing, time_ms
+from listener.cli.options import nameable, replacing, time_ms
 from listener.errors import ListenerError
 from listener.model.escaping import printable
 
@@ -75,9 +75,12 @@ PartialOption = Annotated[bool, typer.Option("--partial", help="Older files were
 VerdictJsonOption = Annotated[bool, typer.Option("--json", help="The verdict as one JSON object.")]
 RotateOption = Annotated[bool, typer.Option("--rotate", help="Make the key that takes the place of this one.")]
 KeyFileOption = Annotated[
-    Path | None, typer.Option("--key-file", metavar="FILE", help="The private key, if it does not lie beside the file.")
+    Path | None,
+    typer.Option(
+        "--key-file", metavar="FILE", callback=nameable, help="The private key, if it does not lie beside the file."
+    ),
 ]
-TrailFileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The audit file.")]
+TrailFileArgument = Annotated[Path, typer.Argument(metavar="FILE", callback=nameable, help="The audit file.")]
 
 FilesArgument = Annotated[
     list[Path],
@@ -109,14 +112,17 @@ CsvOption = Annotated[
     typer.Option(
         "--csv",
         metavar="FILE",
+        callback=nameable,
         help="Rows as CSV; - is standard output. What a spreadsheet would run as a formula is prefixed with '.",
     ),
 ]
 HtmlOption = Annotated[
     Path | None,
-    typer.Option("--html", metavar="FILE", help="An HTML page with summary, chart and the first 2000 rows."),
+    typer.Option(
+        "--html", metavar="FILE", callback=nameable, help="An HTML page with summary, chart and the first 2000 rows."
+    ),
 ]
-SvgOption = Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="The chart alone.")]
+SvgOption = Annotated[Path | None, typer.Option("--svg", metavar="FILE", callback=nameable, help="The chart alone.")]
 ReportJsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object per row; verdict and coverage first, the summary last.")
 ]
@@ -128,6 +134,11 @@ _SUFFIXES = {"--csv": (".csv",), "--html": (".html", ".htm"), "--svg": (".svg",)
 
 class NotProven(ListenerError):
     """Not every line of the trail is proven."""
+
+
+def _not_proven(doubts: Sequence[str]) -> NotProven:
+    more = [f"and {len(doubts) - _TOLD} more reasons"] if len(doubts) > _TOLD else []
+    return NotProven("; ".join(map(printable, [*doubts[:_TOLD], *more])))
 
 
 def verify_trail(
@@ -169,8 +180,7 @@ def verify_trail(
         print_verdict(verdict)
         print(f"{verdict.records} records in {time.monotonic() - began_s:.1f} s")
     if doubts := list(verdict.doubts(asked)):
-        more = [f"and {len(doubts) - _TOLD} more reasons"] if len(doubts) > _TOLD else []
-        raise NotProven("; ".join(map(printable, [*doubts[:_TOLD], *more])))
+        raise _not_proven(doubts)
 
 
 def show_key(file: TrailFileArgument, rotate: RotateOption = False, key_file: KeyFileOption = None) -> None:
@@ -236,7 +246,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         disposition-listener audit report dispositions.jsonl* --csv all.csv
 
     Exit status:
-        1: After the report: lines were altered, or could not be read.
+        1: After the report: lines were altered, could not be read, or are not proven although --pubkey was given.
     """
     if as_json and csv == _STDOUT:
         raise typer.BadParameter("--json and --csv - both need standard output")
@@ -269,8 +279,9 @@ def _report_on(paths: Sequence[Path], asked: "_Request", outputs: list[Output]) 
             if not file.is_same(path):
                 raise ListenerError(f"{path} was exchanged for another file while it was verified: try again")
         unreadable = _answer(asked, opened, outputs, verdict, reading, stack)
-    if isinstance(verdict, Verdict) and verdict.findings:
-        raise NotProven(f"the trail was altered: {len(verdict.findings)} findings (see audit verify)")
+    doubts = [verdict] if isinstance(verdict, str) else list(verdict.doubts(asked.tolerance))
+    if doubts and (asked.pubkeys or (isinstance(verdict, Verdict) and verdict.findings)):
+        raise _not_proven(doubts)
     if unreadable:
         lines = f"{unreadable} line{'' if unreadable == 1 else 's'}"
         raise Unreadable(f"{lines} could not be read; the report lacks them")

@@ -134,6 +134,7 @@ class JsonLines:
             "proven": preface.is_proven,
             "reasons": preface.reasons,
             "signers": preface.signers,
+            "older": preface.older,
         }
         self._write([verdict, preface.coverage])
 

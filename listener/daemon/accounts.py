@@ -19,6 +19,7 @@ from listener.cometd.certainty import Certainty
 from listener.config.settings import AUTO, AccountSettings, Settings, SupervisorSettings
 from listener.daemon import connections
 from listener.daemon.assembly import Account, identity_of
+from listener.daemon.failures import Patience
 from listener.daemon.passwords import Passwords
 from listener.daemon.roll import Roll
 from listener.daemon.supervisors import monitoring_of, team_of
@@ -96,9 +97,9 @@ class Accounts:
         metrics: counts.
         connector: shared by all accounts.
         roll: where they are entered.
-        down_since_ms: since when nobody can have listened, if the journal lost what it held.
         certainty: what sessions may ask for now; None where no other process can have them.
         host: time and chance.
+        patience: has those begin that change, once they are stopped.
 
     Attributes:
         passwords: tries those that change, as long as it runs.
@@ -113,9 +114,9 @@ class Accounts:
         metrics: Metrics,
         connector: aiohttp.BaseConnector,
         roll: Roll,
-        down_since_ms: int | None,
         certainty: Certainty | None = None,
         host: Host,
+        patience: Patience,
     ) -> None:
         self._settings = settings
         self._host = host
@@ -125,8 +126,8 @@ class Accounts:
         self._connector = connector
         self._roll = roll
         self._skew = ClockSkew(time_s=host.time_s)
-        self._down_since_ms = down_since_ms
         self._certainty = certainty
+        self._patience = patience
         self._decoders: dict[tuple[str, ...], NotificationDecoder] = {}
         self._found_keys = FoundKeys(self._decoder_of)
         self._listening: dict[str, _Listening] = {}
@@ -232,10 +233,9 @@ class Accounts:
         await self.end(names, timeout_s=timeout_s)
         self._settings = settings
         self._roll.number((one.username for one in settings.listening_accounts()), settings.marks())
-        await self.build(
-            (account for account in settings.listening_accounts() if account.username in names),
-            {name: one.receiver.repeats.known for name, one in old.items()},
-        )
+        begun = [account for account in settings.listening_accounts() if account.username in names]
+        heard = {name: one.receiver.repeats.known for name, one in old.items()}
+        await self._patience.persist("begin anew", lambda: self.build(begun, heard))
         for name in lost.keys() & self._listening.keys():  # that it begins anew is not why it is lost
             subscription = self._listening[name].parts.engine.subscription
             subscription.cause = lost[name] or subscription.cause
@@ -380,14 +380,13 @@ class Accounts:
                 resubscribe_s=self._settings.server.reconcile_interval_s,
                 keepalive_s=self._settings.server.keepalive_s,
                 disconnect_on_stop=self._settings.disconnect_on_stop,
-                down_since_ms=self._down_since_ms,
                 known_digests=digests,
             ),
             host=self._host,
         )
         receiver.on_status = self._roll.note
         parts.on_login.append(partial(self.passwords.logged_in, account.username))
-        if stored is None:
+        if stored is None or not stored.client_id:
             parts.before_listening = receiver.learn_chats
         return receiver
 

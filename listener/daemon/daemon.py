@@ -21,9 +21,9 @@ from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
 from listener.daemon.duties import offers_of
-from listener.daemon.failures import first, loud, says_only_that_it_is_fenced
+from listener.daemon.failures import Patience, first, loud, says_only_that_it_is_fenced
 from listener.daemon.health import new_health
-from listener.daemon.housekeeping import Retention, record_damages
+from listener.daemon.housekeeping import Retention, keep_recording, record_damages, remember_losses
 from listener.daemon.lanes import SinkLanes
 from listener.daemon.last_hour import Hour
 from listener.daemon.reloading import Changes, Reloads, changes_between
@@ -38,7 +38,6 @@ from listener.errors import ConfigError, ControlError, JournalError, JournalLock
 from listener.intake.recorder import Recorder
 from listener.journal.shared.database import Database
 from listener.model.event import Entry, Event
-from listener.ports import Salvages
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
@@ -111,7 +110,7 @@ class Daemon:
         self._accounts: Accounts | None = None
         self._roll = Roll(monotonic_s=host.clock.monotonic_s, now_ms=host.clock.now_ms)
         self._starting = "starting"
-        self._down_since_ms: int | None = None
+        self._patience = Patience()
         self._storage = storage_of(
             settings, host=host, metrics=self.metrics, new_database=self._database, known_sequence=self._known_sequence
         )
@@ -142,6 +141,7 @@ class Daemon:
             recorder=self._recorder,
             configuration=self.reloads.status,
             starting=lambda: self._starting,
+            patience=self._patience,
             started_ms=self._started_ms,
             hour=self._hour,
             host=host,
@@ -249,13 +249,12 @@ class Daemon:
         begun += [
             spawn("recorder", self._recorder.run()),
             spawn("retention", self._retention(work).run()),
+            spawn("damages", keep_recording(self._record_damages, self._patience)),
             spawn("reload", self._reload_when_asked(work, spawn)),
             spawn("credentials", self._watch_files(work, watch, spawn)),
         ]
         if self._watch is not None:
             begun.append(spawn("configuration", self._watch_configuration(self._watch)))
-        if isinstance(self._journal, Salvages):
-            begun.append(spawn("damages", self._record_damages(self._journal)))
         begun += [spawn(name, run()) for name, run in self._storage.workers.items()]
         if self._duties.is_shared:
             begun += [spawn("duties", work.run(spawn)), spawn("certainty", self._certainty.run())]
@@ -266,14 +265,17 @@ class Daemon:
     async def _has_joined(self, stack: AsyncExitStack, spawn: Spawn) -> bool:
         """Join the others as soon as the database lets it; False if it is to stop before."""
         stack.push_async_callback(self._journal.close)
-        opening = open_patiently(self._journal, uniform=self._host.random.uniform, on_failure=self._waits)
-        joining, stopping = spawn("joining", opening), spawn("stop", self._stopped())
+        joining, stopping = spawn("joining", self._join()), spawn("stop", self._stopped())
         await asyncio.wait((joining, stopping), return_when=asyncio.FIRST_COMPLETED)
         for task in (joining, stopping):
             task.cancel()
         if joining.done():
             self._has_started()
         return joining.done()
+
+    async def _join(self) -> None:
+        await open_patiently(self._journal, uniform=self._host.random.uniform, on_failure=self._waits)
+        await self._patience.persist("losses", partial(remember_losses, self._journal, self._names()))
 
     async def _stopped(self) -> None:
         await self._stop.wait()
@@ -381,16 +383,17 @@ class Daemon:
 
     async def _open_journal(self, stack: AsyncExitStack) -> None:
         """Raises JournalError, which names the setting."""
+        stack.push_async_callback(self._journal.close)
         try:
             await self._journal.open()
+            await remember_losses(self._journal, self._names())
         except JournalLocked:
             raise  # names it already
         except JournalError as exc:
             raise JournalError(f"journal.path: {exc}") from exc
-        stack.push_async_callback(self._journal.close)
-        if isinstance(self._journal, Salvages):
-            damages = await self._journal.pending_damages()
-            self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
+
+    def _names(self) -> list[str]:
+        return [account.username for account in self._settings.listening_accounts()]
 
     async def _serve_control(self, stack: AsyncExitStack) -> CommandHandler:
         """If the journal's folder cannot hold a socket, the daemon runs without control commands.
@@ -444,9 +447,9 @@ class Daemon:
             metrics=self.metrics,
             connector=connector,
             roll=self._roll,
-            down_since_ms=self._down_since_ms,
             certainty=self._certainty if self._duties.is_shared else None,
             host=self._host,
+            patience=self._patience,
         )
 
     def _new_work(self, accounts: Accounts) -> Work:
@@ -457,6 +460,7 @@ class Daemon:
             settings=self._settings,
             settled=lambda: self._recorder.record(Entry(account="")),  # what has nothing to say waits in the row
             in_force=self._goes_by,
+            patience=self._patience,
         )
 
     def _goes_by(self, settings: Settings) -> None:
@@ -481,9 +485,8 @@ class Daemon:
             monotonic_s=self._host.clock.monotonic_s,
         )
 
-    async def _record_damages(self, journal: Salvages) -> None:
-        accounts = [account.username for account in self._settings.listening_accounts()]
-        await record_damages(journal, self._recorder.record, accounts, self.metrics)
+    async def _record_damages(self) -> None:
+        await record_damages(self._journal, self._recorder.record, self._names(), self.metrics)
 
     def not_ready(self) -> list[str]:
         """Why the daemon is not ready; empty if it is."""

@@ -1,10 +1,42 @@
-"""What ended the tasks of the daemon: where, and which of several errors to show."""
+"""What a task does that the journal fails; what ended the tasks of the daemon, and which of several errors to show."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from listener.errors import JournalFenced, ListenerError
+import structlog
+
+from listener.errors import JournalError, JournalFenced, ListenerError
+
+_log = structlog.get_logger(__name__)
+
+_AGAIN_S = 1.0
+
+
+class Patience:
+    """Has steps done that need the journal, however long it cannot be asked."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, str] = {}
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a step waits, in words; None while none does."""
+        return next((f"the journal could not be asked: {why}" for why in self._waiting.values()), None)
+
+    async def persist(self, step: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Try a step that may be repeated until it is done, whatever JournalError it raises."""
+        try:
+            while True:
+                try:
+                    return await work()
+                except JournalError as exc:
+                    if step not in self._waiting:
+                        _log.warning("journal_awaited", step=step, error=str(exc), effect="tried until it can be done")
+                    self._waiting[step] = str(exc)
+                    await asyncio.sleep(_AGAIN_S)
+        finally:
+            self._waiting.pop(step, None)
 
 
 async def loud(work: Coroutine[Any, Any, None]) -> None:

@@ -8,6 +8,7 @@ from listener import __version__
 from listener.config.settings import Settings
 from listener.daemon.diagnosis import Diagnosis, of_accounts, of_configuration, of_dead_letters
 from listener.daemon.duties import offers_of
+from listener.daemon.failures import Patience
 from listener.daemon.last_hour import Hour
 from listener.daemon.replicas import Look, Replicas
 from listener.daemon.roll import MOST_NAMED, Roll, gaps_of_all
@@ -58,9 +59,11 @@ class Health:
 
     Attributes:
         replicas: knows all that share the journal; None where one process owns it.
+        patience: knows what waits for the journal.
     """
 
     replicas: Replicas | None = None
+    patience: Patience | None = None
 
     def __init__(
         self,
@@ -118,7 +121,7 @@ class Health:
         return found
 
     def _journal_problems(self) -> list[ReadinessProblem]:
-        if trouble := self._journal.trouble:
+        if trouble := self._journal.trouble or (self.patience and self.patience.trouble):
             return [ReadinessProblem(brief=trouble.partition(":")[0], full=trouble, kind="journal")]
         failing, waiting_s = self._recorder.failing, self._recorder.waiting_s()
         if failing:
@@ -290,6 +293,7 @@ def new_health(
     recorder: Recorder,
     configuration: Callable[[], Configuration],
     starting: Callable[[], str],
+    patience: Patience,
     started_ms: int,
     hour: Hour,
     host: Host,
@@ -309,6 +313,7 @@ def new_health(
         hour=hour,
         server=settings().server.url,
     )
+    health.patience = patience
     if storage.database is not None and storage.membership is not None:
         health.replicas = Replicas(
             name=settings().journal.replica_name,

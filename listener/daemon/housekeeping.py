@@ -1,13 +1,16 @@
 """Retention, a look at the journal's files, and recording as gaps what a journal lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from functools import partial
+from typing import Any
 
 import structlog
 
+from listener.daemon.failures import Patience
 from listener.errors import JournalError
-from listener.model.event import Entry, Gap, rfc3339
-from listener.ports import Journal, Salvages
+from listener.model.event import Entry, Gap, JournalBatch, SessionState, rfc3339
+from listener.ports import Journal
 from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.metrics import Metrics
 
@@ -98,8 +101,31 @@ async def look_after(journal: Journal) -> None:
         await journal.ping()
 
 
+async def keep_recording(record: Callable[[], Coroutine[Any, Any, None]], patience: Patience) -> None:
+    """Record what a journal lost, also what another replica has found that died before it was on record; for ever."""
+    while True:
+        await patience.persist("damages", record)
+        await asyncio.sleep(AGE_EVERY_S)
+
+
+async def remember_losses(journal: Journal, accounts: Collection[str]) -> None:
+    """Before any account begins: those whose sessions a loss took have not been heard since that.
+
+    It is stored as a session that nobody can continue, so that the next process knows it too, if this one ends before
+    they have another. Raises JournalError.
+    """
+    damages = await journal.pending_damages()
+    if not damages:
+        return
+    since_ms = min(damage.at_ms for damage in damages)
+    known = await journal.sessions(accounts)
+    nobodys = partial(SessionState, url="", topic="", client_id="", connection_type="", ack=None, seen_ms=since_ms)
+    if lost := tuple(nobodys(account=account) for account in accounts if account not in known):
+        await journal.append(JournalBatch(sessions=lost))
+
+
 async def record_damages(
-    journal: Salvages, record: Callable[[Entry], Awaitable[None]], accounts: Sequence[str], metrics: Metrics
+    journal: Journal, record: Callable[[Entry], Awaitable[None]], accounts: Sequence[str], metrics: Metrics
 ) -> None:
     """Record as gaps, for every account, the periods whose events a damaged or a lost journal may have held.
 
@@ -121,7 +147,7 @@ async def record_damages(
                 await record(Entry(account=account, gap=_gap(account, start, end, reason)))
                 metrics.count("gaps_total", 1, reason)
             metrics.count("gap_seconds_total", (end - start) / 1000 * len(accounts))
-    await journal.settle_damages()
+    await journal.settle_damages(damages)
 
 
 def _gap(account: str, start_ms: int, end_ms: int, reason: str) -> Gap:

@@ -15,7 +15,7 @@ from listener.daemon.assembly import policy_of, sink_problems
 from listener.delivery import Lane
 from listener.errors import ConfigError, JournalError
 from listener.model.event import Event, Gap, Kind
-from listener.ports import Journal, Salvages
+from listener.ports import Journal
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
@@ -180,8 +180,6 @@ async def _is_behind_the_end(journal: Journal, sequence: int) -> bool:
 
     Its loss is on record behind that, or will be.
     """
-    if not isinstance(journal, Salvages):
-        return False
     pending = [damage for damage in await journal.pending_damages() if not damage.set_aside]
     following = await journal.read(sequence, _AT_ONCE)
     return bool(pending) or any(

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import structlog
 
 from listener.config.settings import Settings
 from listener.daemon.accounts import Accounts, Spawn
 from listener.daemon.duties import named, offers_of
+from listener.daemon.failures import Patience
 from listener.daemon.lanes import SinkLanes
 from listener.daemon.reloading import Changes as Differences
 from listener.delivery import Lane
@@ -33,6 +33,7 @@ class Work:
         settings: the configuration.
         settled: returns once whatever accounts have left to be recorded is, or never will be.
         in_force: told the configuration that is in force from now on: no lane runs that it does not have.
+        patience: nobody else may do what is not released, nor does anybody what is not begun.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Work:
         settings: Settings,
         settled: Callable[[], Awaitable[None]],
         in_force: Callable[[Settings], None] = lambda _: None,
+        patience: Patience,
     ) -> None:
         self._duties = duties
         self._accounts = accounts
         self._lanes = lanes
         self._settled = settled
         self._in_force = in_force
+        self._patience = patience
         self._configure(settings)
         self._turn = asyncio.Lock()
         self._leaving: set[str] = set()
@@ -68,7 +71,7 @@ class Work:
 
     async def run(self, spawn: Spawn) -> None:
         """Follow the duties until cancelled. Raises JournalFenced."""
-        await self._persist("offer", lambda: self._duties.offer(offers_of(self._settings)))
+        await self._patience.persist("offer", lambda: self._duties.offer(offers_of(self._settings)))
         while True:
             try:
                 changes = await self._duties.changes()
@@ -76,7 +79,7 @@ class Work:
                 if self._has_left:
                     return
                 raise
-            await self._persist("begin", partial(self._begin, changes.given, spawn))
+            await self._patience.persist("begin", partial(self._begin, changes.given, spawn))
             self._give_back(changes.wanted_back, spawn)
             self._obey(changes.orders, spawn)
 
@@ -134,7 +137,7 @@ class Work:
         )
         try:
             await self._settled()
-            await self._persist("release", lambda: self._duties.release(duties))
+            await self._patience.persist("release", lambda: self._duties.release(duties))
         except JournalFenced:
             if not self._has_left:
                 raise
@@ -144,24 +147,12 @@ class Work:
         async with self._turn:
             await self._lanes.rest(names)
 
-    async def _persist(self, step: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Until it is done: nobody else may do what is not released, nor does anybody what is not begun."""
-        logged = False
-        while True:
-            try:
-                return await work()
-            except JournalError as exc:
-                if not logged:
-                    _log.warning("duties_delayed", step=step, error=str(exc), effect="tried until it can be done")
-                logged = True
-                await asyncio.sleep(_AGAIN_S)
-
     async def leave(self, *, timeout_s: float) -> None:
         """Come to rest with everything, and leave it to others; what takes longer than `timeout_s` is cut off."""
         self._is_leaving = True
         try:
             async with asyncio.timeout(timeout_s):
-                await self._persist("offer", lambda: self._duties.offer(()))  # so nothing new is given
+                await self._patience.persist("offer", lambda: self._duties.offer(()))  # so nothing new is given
                 await asyncio.gather(self._accounts.stop(), self._lanes.rest(list(self._lanes.running)))
         except TimeoutError:
             _log.warning("not_at_rest", effect="others take over as from a process that has died")
@@ -212,7 +203,7 @@ class Work:
             lanes = self._lanes.build(settings, changes.sinks_started)
             await self._lanes.end(changes.sinks_ended)
             self._configure(settings)
-            await self._persist("offer", lambda: self._duties.offer(offers_of(settings)))
+            await self._patience.persist("offer", lambda: self._duties.offer(offers_of(settings)))
             held = set(self._duties.held) - self._leaving
             self._lanes.start({name: lane for name, lane in lanes.items() if LANE + name in held}, spawn)
             accounts = [name for name in changes.accounts if ACCOUNT + name in held]

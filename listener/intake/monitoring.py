@@ -1,7 +1,7 @@
 """A supervisor's team: who belongs to it, that the supervisor hears each of them, and since when it may not."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -365,14 +365,15 @@ class Monitoring:
         if login != self._login:
             return  # all this is to be done again
         now = Moment.of(self._clock)
-        self._since, self._is_believed = None, False
-        for name in regained:
-            self._agents[name].since = None
+        self._is_believed = False
+        # A stretch is forgotten in the step that sends its gap off: what is stored from then on comes behind that.
         if since is not None:
-            self._keep_open(since, now)
+            self._since = None
+            self._keep_open(since, now, regained)
             await self.listening.record_gap(since, now, NOT_MONITORED, "monitor", None)
         for name, at in regained.items():
             if since is None or at.order < since.order:
+                self._agents[name].since = None
                 await self.listening.record_gap(at, now, NOT_MONITORED, "monitor", name)
         if since is not None or regained:
             self.listening.reread()
@@ -380,11 +381,11 @@ class Monitoring:
             self._log.info("team_monitored", granted=len(granted), wanted=len(self._agents))
             self.listening.remember()
 
-    def _keep_open(self, since: Moment, now: Moment) -> None:
-        """Of who is still not monitored, all since then is on record with the team's gap."""
-        for one in self._agents.values():
+    def _keep_open(self, since: Moment, now: Moment, regained: Collection[str]) -> None:
+        """All since then is on record with the team's gap, also of who is still not monitored."""
+        for name, one in self._agents.items():
             if one.since is not None and one.since.order >= since.order:
-                one.since = now
+                one.since = None if name in regained else now
 
     # --- chats that are gone ------------------------------------------------------------------------------------------
 

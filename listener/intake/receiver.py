@@ -49,14 +49,12 @@ class ReceiverOptions(msgspec.Struct, frozen=True, kw_only=True):
         resubscribe_s: at most so long after a subscription the session is subscribed again; 0 if it is not.
         keepalive_s: pause between cheap requests that keep the login alive.
         disconnect_on_stop: end the session on the server instead of leaving it to the next process.
-        down_since_ms: since when (epoch milliseconds) nobody can have listened, if the journal lost the stored session.
         known_digests: of the notifications that an earlier process took last (see `Repeats`).
     """
 
     resubscribe_s: float = 0.0
     keepalive_s: float = 600.0
     disconnect_on_stop: bool = False
-    down_since_ms: int | None = None
     known_digests: tuple[bytes, ...] = ()
 
 
@@ -113,7 +111,6 @@ class Receiver:
         self._options = options
         self._host = host
         self._topics = Topics(identity.topics, saved, self._stored_moment(), doubt_s=options.resubscribe_s)
-        self._last_session: SessionState | None = None
         self._stored_at: Moment | None = None
         self.turn = Turn()
         self.repeats = Repeats(options.known_digests)
@@ -193,7 +190,7 @@ class Receiver:
     async def learn_chats(self) -> None:
         """Before the very first subscription: see `Reconciler.learn`. After a loss in the journal all is new."""
         if self._reconciler is not None:
-            await self._reconciler.learn(prime=self._options.down_since_ms is None)
+            await self._reconciler.learn(prime=self._saved is None)
 
     def _stands(self, **changes: Any) -> None:
         self.status = msgspec.structs.replace(self.status, **changes)
@@ -366,12 +363,13 @@ class Receiver:
         self.turn.release()
 
     async def _on_topics(self, fact: TopicsAnswered) -> None:
-        """Of what is heard again, the time since it was refused is a gap; what is refused is on record at once."""
-        text, trouble = self._topics.text, self._topics.trouble
+        """Of what is heard again, the time since it was refused is a gap.
+
+        The session that is stored next tells what is refused, and no more of what is heard again: until then the next
+        process finds a gap that is no shorter.
+        """
+        trouble = self._topics.trouble
         again = self._topics.answered(fact)
-        if self._topics.text != text and self._last_session is not None and not fact.is_new:
-            self._last_session = msgspec.structs.replace(self._last_session, topic=self._topics.text)
-            await self._record(Entry(account=self._identity.account, session=self._last_session))
         for medium, since in again:
             gap = self._gap(since, fact.at, Cause.TOPIC_REFUSED, "subscribe", media_type=medium)
             self._log.info("topic_granted", medium=medium, gap=f"{gap.from_} to {gap.to}")
@@ -395,7 +393,7 @@ class Receiver:
     def _stored_moment(self) -> Moment | None:
         """When an earlier process was last certain, by the monotonic clock too if the machine was not started since."""
         if self._saved is None:
-            return None if self._options.down_since_ms is None else Moment(self._options.down_since_ms, None)
+            return None
         seen, is_same_boot = self._saved.seen_monotonic_ms, self._saved.boot == self._host.boot_id != ""
         return Moment(self._saved.seen_ms, seen / 1000 if seen is not None and is_same_boot else None)
 

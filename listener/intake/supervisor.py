@@ -29,6 +29,7 @@ class SupervisorReceiver(Receiver):
     def __init__(self, *, monitoring: Monitoring, **options: Any) -> None:
         super().__init__(**options)
         self._monitoring = monitoring
+        self._last_session: SessionState | None = None
         monitoring.listening = self
         self.seen_chats = monitoring.new_seen()
         self._stands(team=monitoring.status)

@@ -4,6 +4,7 @@ A session of `new_session` is aiohttp's own. How much of a body is read, and for
 """
 
 import asyncio
+import errno
 import os
 import re
 import ssl
@@ -345,7 +346,8 @@ def describe(exc: BaseException, *, peer: str, table: str, url_key: str = "url",
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             text = _describe_proxy(exc, peer=peer, table=table)
         case aiohttp.ClientConnectorError():
-            text = f"{peer} cannot be reached: {_unconnected(exc, peer)} (check {table}.{url_key})"
+            check = "ulimit -Hn" if exc.errno == errno.EMFILE else f"{table}.{url_key}"
+            text = f"{peer} cannot be reached: {_unconnected(exc, peer)} (check {check})"
         case aiohttp.ConnectionTimeoutError():
             text = f"{peer} cannot be reached: {_short(exc)} (check {table}.{url_key})"
         case HeadTooLarge():

@@ -123,9 +123,17 @@ class MemoryConnection:
         """Store a batch whole or not at all; its events get the sequences behind the newest, without a hole."""
         return await self._call(partial(self._database.append, me, number, batch, revisions, seen_ages_ms))
 
-    async def begin_above(self, me: int, known: int, top: int) -> int | None:
-        """Let sequences go on above `top` where no event came up to `known`; None where none is lost."""
-        return await self._call(partial(self._database.begin_above, me, known, top))
+    async def begin_above(self, me: int, known: int, top: int, stretch: tuple[int, int]) -> int:
+        """Let sequences go on above `top` where no event came up to `known`; returns behind which they go on."""
+        return await self._call(partial(self._database.begin_above, me, known, top, stretch))
+
+    async def losses(self) -> dict[int, tuple[int, int]]:
+        """The stretch of each loss that is pending, by the last sequence of its hole."""
+        return await self._call(partial(self._database.losses))
+
+    async def settle_losses(self, me: int, tops: Collection[int]) -> None:
+        """The gaps of these losses are on record."""
+        await self._call(partial(self._database.settle_losses, me, tops))
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
         """As `ports.Journal.read`."""

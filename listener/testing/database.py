@@ -95,7 +95,7 @@ class MemoryDatabase:
         self._store = MemoryStore(max_bytes=max_bytes)
         self._revisions: dict[str, int] = {}
         self._revision = 0
-        self._lost = (0, -1)  # the last hole that a loss has left
+        self._losses: dict[int, tuple[int, int]] = {}
         self._seen_s: dict[str, float] = {}
         self._incarnations = 0
         self._epochs = 0
@@ -302,13 +302,22 @@ class MemoryDatabase:
                 waiter.set_result(None)
         return replica.answer
 
-    def begin_above(self, me: int, known: int, top: int) -> int | None:
-        """Let sequences go on above `top` where no event came up to `known`; None where none is lost."""
+    def begin_above(self, me: int, known: int, top: int, stretch: tuple[int, int]) -> int:
+        """Let sequences go on above `top` where no event came up to `known`; see `Database`."""
         self._alive(me)
-        if (newest := self._store.last_sequence) < known:
-            self._lost, self._store.last_sequence = (newest + 1, top), top
-        first, last = self._lost
-        return last if last == self._store.last_sequence and first <= known else None
+        if self._store.last_sequence < known:
+            self._losses[top], self._store.last_sequence = stretch, top
+        return self._store.last_sequence
+
+    def losses(self) -> dict[int, tuple[int, int]]:
+        """The stretch of each loss that is pending, by the last sequence of its hole."""
+        return dict(self._losses)
+
+    def settle_losses(self, me: int, tops: Collection[int]) -> None:
+        """The gaps of these losses are on record."""
+        self._alive(me)
+        for top in tops:
+            self._losses.pop(top, None)
 
     def last_values(self, chat_ids: Collection[str]) -> tuple[list[LastValue], dict[str, int]]:
         """Every last value of these chats, and the revision of each chat that has any."""

@@ -27,7 +27,7 @@ class MemoryJournal:
         self._store = MemoryStore(max_bytes=max_bytes)
         self._open = False
         self._damages: list[Damage] = []
-        self._settled = 0
+        self._pending: list[Damage] = []
         self._waiters: dict[asyncio.Future[None], int] = {}
         self._failures: list[JournalError] = []
         self._failing: JournalError | None = None
@@ -169,16 +169,17 @@ class MemoryJournal:
     def damage(self, damage: Damage) -> None:
         """Let it be as if `open` had found this."""
         self._damages.append(damage)
+        self._pending.append(damage)
 
     async def pending_damages(self) -> list[Damage]:
         """What `damage` was told of and is not settled yet."""
         self._opened()
-        return self._damages[self._settled :]
+        return list(self._pending)
 
-    async def settle_damages(self) -> None:
-        """None is pending any more."""
+    async def settle_damages(self, damages: Collection[Damage]) -> None:
+        """These are not pending any more."""
         self._opened()
-        self._settled = len(self._damages)
+        self._pending = [one for one in self._pending if one not in damages]
 
     async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:
         """Delete old events and values; see the port."""

@@ -65,13 +65,34 @@ def test_without_a_verdict_the_reason_is_told():
 )
 def test_each_account_is_known_for_a_time_and_the_rest_is_not_known(whole, last):
     known = [Known(account=f"a{number}", first="F", last="L", gaps=number, seconds=1.5) for number in range(120)]
-    told = list(of(Verdict(), coverage=Coverage(from_=None, to=None, accounts=known, whole=whole)).known())
+    coverage = Coverage(from_=None, to=None, accounts=known, whole=whole)
+    told = list(of(Verdict(stretches=(SIGNED,), keys=(KEY,), first=0), coverage=coverage).known())
     assert told[:3] == [
         "a0 from F to L, no gap on record",
         "a1 from F to L, 1 gap of 1.500 s",
         "a2 from F to L, 2 gaps of 1.500 s",
     ]
     assert told[100:] == ["and 20 more accounts", last]
+
+
+KNOWN = Known(account="a", first="F", last="L", gaps=0, seconds=0.0)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "from_", "whole"),
+    [
+        (Verdict(stretches=(SIGNED,), keys=(KEY,), first=0), None, True),
+        (Verdict(stretches=(SIGNED,), keys=(KEY,), first=7), None, False),
+        (Verdict(stretches=(SIGNED,), keys=(KEY,), first=7), "F", True),
+        (Verdict(stretches=(SIGNED, TAIL), keys=(KEY,), first=0), None, False),
+        ("cannot be verified: why", None, False),
+    ],
+)
+def test_only_files_that_are_proven_and_begin_early_enough_cover_a_period_as_a_whole(verdict, from_, whole):
+    told = of(verdict, coverage=Coverage(from_=from_, to=None, accounts=[KNOWN], whole=True))
+    assert told.coverage.whole is whole
+    older = not isinstance(verdict, str) and verdict.first == 7
+    assert ("the 7 records before them are not in these files" in told.verdict) is older
 
 
 def test_where_nothing_is_known_nothing_else_is_said():

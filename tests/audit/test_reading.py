@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from hashlib import sha256
 from itertools import islice
 
 import pytest
@@ -81,7 +82,13 @@ def test_lines_are_the_same_in_whatever_pieces_they_come(pieces, longest):
     assert list(reading._with_ends(reading._split(piece for piece in pieces if piece))) == expected
     short = [piece[at : at + longest] for piece in pieces for at in range(0, len(piece), longest)]
     cut = [line if len(line.rstrip(b"\n")) < longest else line[:longest] for line in expected]
-    assert list(reading._with_ends(reading._split(short, longest))) == cut
+    blocks = list(reading._split(short, longest))
+    assert list(reading._with_ends(blocks)) == cut
+    assert all(len(line) <= longest for block in blocks for line in block.lines)
+    too_long = [line.rstrip(b"\n") for line in expected if len(line.rstrip(b"\n")) >= longest]
+    assert [block.whole for block in blocks if block.whole] == [sha256(line).digest() for line in too_long]
+    assert all(block.ended for block in blocks[:-1])
+    assert not blocks or blocks[-1].ended == expected[-1].endswith(b"\n")
 
 
 def test_what_cannot_be_read_twice_is_refused(tmp_path):

@@ -176,6 +176,49 @@ def test_each_row_has_the_proof_of_its_line_and_what_is_not_proven_extends_no_co
     assert (report.summary().unproven, report.coverage().accounts[0].last) == (2, f"{DAY}11:00:00.000Z")
 
 
+@pytest.fixture
+def among_signed(tmp_path, write):
+    """`among_signed([line], [line])`: a signed trail of the first lines, and beside it a file of the others."""
+
+    def make(true, false):
+        lines, head = linked(true)
+        files = [write(*lines), write(*false, name="audit.jsonl.1")]
+        keys = load_or_create(tmp_path / "k.key", name="host/audit", public=tmp_path / "k.pub")
+        (tmp_path / "notes").write_text(written([keys.signing.sign(checkpoint_text("host/audit", head, f"{DAY}Z"))]))
+        return files, gather(files, pubkeys=[str(tmp_path / "k.pub")], checkpoints=[tmp_path / "notes"])
+
+    return make
+
+
+def test_no_line_that_is_not_signed_says_who_was_in_the_chat_of_a_signed_one(among_signed):
+    early, late = (f"{DAY}{hour}:00:00.000Z" for hour in ("09", "10"))
+    false = [said(early, id="f", agents=["Eve"]), said(late, id="g", agents=[])]
+    files, evidence = among_signed([said(late, id="a", agents=[])], false)
+    rows, _ = report_on(*files, verdict=verify(files, evidence))
+    assert {row.id: row.agents for row in rows} == {"a": (), "f": ("Eve",), "g": ("Eve",)}
+    assert [row.id for row in report_on(*files, verdict=verify(files, evidence), agent="Eve")[0]] == ["f", "g"]
+
+
+def test_no_gap_is_hidden_by_another_one_under_its_id(among_signed):
+    true = missed(f"{DAY}09:00:00Z", f"{DAY}09:05:00Z", id="gap")
+    false = [missed(f"{DAY}08:00:00Z", f"{DAY}08:00:01Z", id="gap", account=name) for name in ("agent1", "agent2")]
+    files, evidence = among_signed([said(f"{DAY}09:01:00Z", id="a"), true, true], false)
+    verdict = verify(files, evidence)
+    rows, report = report_on(*files, verdict=verdict)
+    assert [row.near_gap for row in rows if isinstance(row, Row)] == [True]
+    assert [row.seconds for row in rows if isinstance(row, GapRow)] == [300.0]
+    assert [(one.account, one.gaps) for one in report.summary().gaps] == [("agent1", 2), ("agent2", 1)]
+    assert report.summary().gaps[0].seconds == 301.0
+
+
+@pytest.mark.parametrize("later", ["09:00:00.000Z", "08:00:00.000Z"])
+def test_the_files_of_a_whole_chain_come_in_its_order_whatever_the_clock_said(later, write):
+    lines, _ = linked([said(f"{DAY}09:00:00.000Z", id="a"), said(f"{DAY}{later}", id="b", agents=[])])
+    files = [write(*lines[1:]), write(*lines[:1], name="audit.jsonl.1")]
+    rows, _ = report_on(*files, verdict=verify(files))
+    assert [(row.id, row.agents) for row in rows] == [("a", ("Ann",)), ("b", ("Ann",))]
+
+
 def test_what_only_repeats_is_left_out_and_counted_unless_it_is_wanted(write):
     path = write(said(id="a"), said(id="b", change="unchanged"))
     rows, report = report_on(path)

@@ -1,6 +1,7 @@
 """Every tampering, at a random place, is found, named and placed; and what only a signature can prove."""
 
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from listener.audit import reading
 from listener.audit.chain import Head, chained, hash_of, head_of, link_of
+from listener.audit.chain import written as chain_written
 from listener.audit.notes import SigningKey, checkpoint_text, parse_checkpoint, written
+from listener.audit.notices import What, notice
+from listener.audit.reading import blocks_of
 from listener.audit.verdict import Kind, Location, Proof, Span, Tolerance, Trust
 from listener.audit.verify import Evidence, gather, read_checkpoints, verify
 from support.checkpoints import chain_holds, checkpoints
@@ -374,6 +379,83 @@ def test_lines_from_before_the_chain_are_accepted_as_far_as_that_is_asked_for(tm
     verdict = verify(files, signed(notes, COUNT, heads={COUNT: head}))
     assert [(one.proof, one.lines) for one in verdict.stretches] == [(Proof.NONE, 3), (Proof.SIGNED, COUNT)]
     assert [verdict.is_proven(Tolerance(unchained=count)) for count in (0, 2, 3)] == [False, False, True]
+
+
+def strange_numbers(count):
+    """Records between each two of which one is missing."""
+    return [b'{"id":"x"' + chain_written(Head(30 + 2 * number, bytes(32))) + b"1}\n" for number in range(count)]
+
+
+def strange_notices(count):
+    """Each says that other records are unconfirmed."""
+    told = ({"firstRecord": number, "lastRecord": 2 * number} for number in range(count))
+    return [
+        notice(What.UNCONFIRMED, data, sink="audit", head=Head(30 + 2 * number, bytes(32)), time_s=1.0)[0]
+        for number, data in enumerate(told)
+    ]
+
+
+@pytest.mark.parametrize("made", [strange_numbers, strange_notices])
+def test_nobody_keeps_an_auditor_from_his_verdict_by_many_lines(made, tmp_path, notes):
+    """Eight times the lines take eight times the work, or somewhat more, and not sixty times."""
+
+    def taken_s(count):
+        lines = [*TWENTY, *made(count)]
+        began = time.thread_time()
+        verdict = verify(write(tmp_path, lines), evidence)
+        taken = time.thread_time() - began
+        assert (verdict.signed, len(verdict.findings) >= count) == (20, True)
+        return taken
+
+    evidence = signed(notes, 5, 20)
+    few_s, many_s = (min(taken_s(count) for _ in range(2)) for count in (500, 4000))
+    assert many_s < 25 * few_s
+
+
+def test_a_line_without_end_takes_no_more_memory_than_its_bound(tmp_path, notes, monkeypatch):
+    """It is hashed as it comes, so a record that is longer still is what was signed."""
+    bound = max(line.find(b',"data":') for line in TWENTY) + 10
+    monkeypatch.setattr(reading, "LINE_BYTES", bound)
+    paths = write(tmp_path, TWENTY, files=2)
+    assert verify(paths, signed(notes, 5, 20)).is_proven(), "though no line of it is held as a whole"
+    assert max(len(line) for path in paths for block in blocks_of(path) for line in block.lines) == bound
+    paths[0].write_bytes(b"".join(TWENTY[:10]).replace(b"IssueResolved", b"IssueReopened", 1))
+    assert kinds(verify(paths, signed(notes, 5, 20))) == [Kind.EDITED]
+    paths[0].write_bytes(b"".join(TWENTY[:10]) + b"\0" * 5000)
+    assert kinds(verify(paths, signed(notes, 5, 20))) == [Kind.CUT, Kind.INSERTED]
+
+
+def test_a_kept_file_that_nobody_trusted_has_signed_is_held_against_nothing(tmp_path, notes):
+    paths = write(tmp_path, TWENTY)
+    good = signed(notes, 20)
+    other = signed(tmp_path / "kept", 20, key=OTHER)
+    evidence = good._replace(checkpoints=good.checkpoints + other.checkpoints, kept=(tmp_path / "kept",))
+    verdict = verify(paths, evidence)
+    assert list(verdict.doubts()) == [
+        f"no checkpoint in {tmp_path / 'kept'} is by a trusted key: the trail was held against none of them"
+    ]
+    assert verify(paths, evidence._replace(kept=(notes,))).is_proven()
+
+
+def test_a_tail_that_only_a_stranger_has_signed_is_not_one_that_waits_for_its_signature(tmp_path, notes):
+    """Somebody put a key of his own in the place of ours; or ours is lost, and the auditor has not heard of it."""
+    good, other = signed(notes, 12), signed(tmp_path / "other", 16, key=OTHER)
+    evidence = good._replace(checkpoints=good.checkpoints + other.checkpoints)
+    verdict = verify(write(tmp_path, TWENTY), evidence)
+    (doubt,) = verdict.doubts(Tolerance(unsigned=1000))
+    assert doubt.startswith("8 lines from ")
+    assert doubt.endswith(f"the checkpoints behind are by {OTHER.verifier.label}, and not by a trusted key")
+    assert [(one.label, one.signed) for one in verdict.keys] == [(KEY.verifier.label, 12), (OTHER.verifier.label, 16)]
+
+
+@pytest.mark.parametrize("key", [True, False])
+def test_what_an_editor_of_windows_puts_before_a_text_changes_nothing(key, tmp_path, notes):
+    (tmp_path / "key").write_text(f"{KEY.verifier}\n")
+    signed(notes, 20)
+    changed = tmp_path / "key" if key else notes
+    changed.write_bytes(b"\xef\xbb\xbf" + changed.read_bytes().replace(b"\n", b"\r\n"))
+    paths = write(tmp_path, TWENTY)
+    assert verify(paths, gather(paths, pubkeys=[str(tmp_path / "key")], checkpoints=[notes])).is_proven()
 
 
 def test_two_histories_that_were_both_signed_are_a_fork(tmp_path, notes):

@@ -251,6 +251,27 @@ def test_a_line_that_is_not_signed_takes_no_signed_event_s_place(invoke, audit_f
     assert (rows[-1]["repeated"], result.exit_code) == (1, 1)
 
 
+def test_a_report_that_was_asked_for_proof_and_has_none_says_so_by_its_status(invoke, audit_file, pubkey):
+    files = pattern(audit_file)
+    told = invoke("audit", "report", *files, "--pubkey", pubkey)
+    assert (told.exit_code, "5 lines from" in told.stderr, "30: 30 set" in told.stdout) == (1, True, True)
+    assert invoke("audit", "report", *files, "--pubkey", pubkey, "--max-unsigned", 5).exit_code == 0
+    assert invoke("audit", "report", *files).exit_code == 0, "nobody asked"
+
+
+def test_a_report_says_that_older_records_are_not_there(invoke, audit_file, pubkey):
+    words = ("--pubkey", pubkey, "--max-unsigned", 5, "--html", "r.html")
+    told = invoke("audit", "report", audit_file, *words)
+    assert "the 20 records before them are not in these files" in told.stdout.splitlines()[0]
+    assert "what lies outside of it is not known" in told.stdout
+    assert "The whole period is known" not in (audit_file.parent / "r.html").read_text()
+
+
+def test_a_file_that_is_named_twice_is_read_once(invoke, audit_file, pubkey):
+    words = ("--pubkey", pubkey, "--max-unsigned", 5)
+    assert invoke("audit", "verify", *pattern(audit_file), audit_file, *words).exit_code == 0
+
+
 def test_outside_of_what_the_files_hold_no_gap_on_record_means_nothing(invoke, audit_file):
     files = pattern(audit_file)
     told = [
@@ -493,7 +514,7 @@ def test_what_cannot_be_read_is_named_and_the_report_comes_all_the_same(invoke, 
     assert "not proven: the trail was altered" in result.stdout
     assert first.startswith(f"audit report: {audit[0]}:1: not an event of the file sink (")
     assert second.startswith(f"audit report: {audit[0]}:7: ")
-    assert error == "error: the trail was altered: 3 findings (see audit verify)"
+    assert error.startswith("error: the trail was altered: 3 findings; ")
     assert "dispositions  4" in result.stdout
     assert "2 lines could not be read" in (tmp_path / "r.html").read_text()
 

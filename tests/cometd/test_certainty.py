@@ -10,6 +10,8 @@ from listener.cometd.protocol import Resume, Session
 from listener.errors import JournalFenced
 from support.eventually import eventually
 
+pytestmark = pytest.mark.virtual
+
 
 class Beats:
     """What says whether it is certain."""

@@ -22,6 +22,8 @@ from listener.runtime.host import Host
 from listener.testing import ManualClock
 from support.script import TOPIC, UNKNOWN, Script, event, large, more, piece, reply
 
+pytestmark = pytest.mark.virtual
+
 F = TypeVar("F", bound=Fact)
 DENIED = reply(successful=False, error="403::Handshake denied", advice={"reconnect": "none", "interval": 0})
 REFUSED = reply(successful=False, error="500::busy")

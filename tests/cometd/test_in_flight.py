@@ -2,11 +2,15 @@
 
 import asyncio
 
+import pytest
+
 from listener.cometd.facts import Batch, Polled, SessionProblem
 from listener.cometd.in_flight import MAX_FACTS, InFlight
 from listener.cometd.protocol import Resume
 from listener.cometd.taken import PART_EVENTS
 from listener.runtime.clock import Moment
+
+pytestmark = pytest.mark.virtual
 
 RESUME = Resume(client_id="c1", connection_type="long-polling", ack=None)
 

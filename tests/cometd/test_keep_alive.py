@@ -13,6 +13,8 @@ from listener.runtime.latch import Latch
 from listener.testing import ManualClock
 from support.script import TOPIC, Script, reply
 
+pytestmark = pytest.mark.virtual
+
 REFUSED = [
     ExchangeFailed("HTTP 401", http_status=401),
     reply(successful=False, error="403::Handshake denied"),

@@ -19,6 +19,8 @@ from support.bareserver import new_http
 from support.eventually import eventually
 from support.script import TOPIC, Script, reply
 
+pytestmark = pytest.mark.virtual
+
 
 async def test_a_link_is_what_aiocometd_hands_to_transports_and_carries_what_every_post_needs():
     tokens = iter("ab")

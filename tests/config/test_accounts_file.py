@@ -172,9 +172,9 @@ def test_a_variable_can_name_the_file(loaded, csv):
 
 def test_five_thousand_accounts_are_read_in_a_moment(tmp_path, csv, loaded):
     csv("username,password\n" + "".join(f"agent{number},pw{number}\n" for number in range(2, 5002)))
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     assert len(loaded(BESIDE).accounts) == 5001
-    assert time.perf_counter() - began_s < 2
+    assert time.process_time() - began_s < 2
 
 
 def test_no_problem_of_a_large_file_that_is_something_else_quotes_it(tmp_path):

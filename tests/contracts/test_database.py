@@ -293,6 +293,7 @@ async def test_whoever_has_just_joined_evicts_nobody(world, one):
 
 async def test_nothing_of_an_evicted_replica_is_stored(world, one, two):
     await two.append(1)
+    await two.database.begin_above(two.me, 2, 5, (1, 2))
     await two.offer("account/a")
     grants = [Grant("account/a", 1)]
     await steady(world, one)
@@ -302,6 +303,8 @@ async def test_nothing_of_an_evicted_replica_is_stored(world, one, two):
         lambda: two.database.advance(two.me, "crm", 1, [letter("crm", 1)]),
         lambda: two.database.settle_replays(two.me, "crm", [1], []),
         lambda: two.database.store_lane_state(two.me, LaneState(sink="crm")),
+        lambda: two.database.begin_above(two.me, 9, 10, (1, 2)),
+        lambda: two.database.settle_losses(two.me, [5]),
         lambda: two.database.retain(two.me, before_ms=2**50, keep_for=[], max_bytes=None),
         lambda: two.database.offer(two.me, [Offer(duty="account/b")]),
         lambda: two.database.release(two.me, grants),
@@ -315,6 +318,7 @@ async def test_nothing_of_an_evicted_replica_is_stored(world, one, two):
     assert await database.last_values(["c"]) == ([], {})
     assert (await database.cursors(), await database.dead_letters(EVERY_DEAD_LETTER)) == ({}, [])
     assert await database.lane_states() == {}
+    assert await database.losses() == {5: (1, 2)}
     assert await database.duties() == []
 
 
@@ -716,25 +720,30 @@ async def test_a_session_is_as_old_as_it_was_and_grows_older(world, one, databas
     assert await database.sessions([]) == []
 
 
-async def test_sequences_go_on_above_what_is_lost_and_that_is_told_until_something_is_stored(database, one, two):
+async def test_sequences_go_on_above_what_is_lost_and_that_is_told_until_it_is_settled(database, one, two):
     await one.append(1, 2)
-    assert await database.begin_above(one.me, 2, 100) is None
-    assert await database.begin_above(one.me, 5, 100) == 100
-    assert await two.database.begin_above(two.me, 4, 99) == 100
-    assert await two.database.begin_above(two.me, 2, 99) is None
+    assert await database.begin_above(one.me, 2, 100, (1, 2)) == 2
+    assert await database.losses() == {}
+    assert await database.begin_above(one.me, 5, 100, (3, 4)) == 100
+    assert await two.database.begin_above(two.me, 4, 99, (5, 6)) == 100
     assert (await one.append(3)).last_sequence == 101
-    assert await database.begin_above(one.me, 5, 200) is None
+    assert await two.database.begin_above(two.me, 102, 200, (7, 8)) == 200
+    assert await database.losses() == {100: (3, 4), 200: (7, 8)}
+    await database.settle_losses(one.me, [100])
+    assert await two.database.losses() == {200: (7, 8)}
+    await database.settle_losses(one.me, [100, 200])
+    assert await two.database.losses() == {}
     assert await sequences(database) == [1, 2, 101]
     stats = await database.stats()
-    assert (stats.events, stats.holes) == (3, ((1, 0), (3, 100)))
+    assert (stats.events, stats.holes) == (3, ((1, 0), (3, 100), (102, 200)))
 
 
 async def test_no_event_gets_a_sequence_that_is_given_up_at_the_same_time(database, one, two):
     appends = [asyncio.create_task(one.append(number)) for number in range(1)]
     for known in range(10, 200, 10):
-        found, _ = await asyncio.gather(two.database.begin_above(two.me, known, known + 5), *appends)
+        found, _ = await asyncio.gather(two.database.begin_above(two.me, known, known + 5, (1, 2)), *appends)
         appends = [asyncio.create_task(one.append(known))]
-        assert found in (None, known + 5)
+        assert found == known + 5
     await asyncio.gather(*appends)
     stats = await database.stats()
     kept = await sequences(database)

@@ -8,6 +8,7 @@ from listener.cometd.facts import Cause
 from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts
+from listener.daemon.failures import Patience
 from listener.daemon.roll import Roll
 from listener.intake.recorder import Recorder
 from listener.runtime.host import THIS_HOST
@@ -53,7 +54,7 @@ async def world(sim, journal, owned):
         metrics=metrics,
         connector=connector,
         roll=Roll(monotonic_s=THIS_HOST.clock.monotonic_s),
-        down_since_ms=None,
+        patience=Patience(),
         host=THIS_HOST,
     )
     await accounts.build(both.accounts)

@@ -32,7 +32,7 @@ from listener.daemon.control import (
 from listener.errors import ControlError, DaemonEnded, JournalError, NoDaemon
 from listener.model.event import DeadLetterFilter, LaneStatus
 from listener.model.filter import ControlFilter
-from support.eventually import eventually
+from support.eventually import PATIENCE_S, eventually
 
 Serve = Callable[..., Awaitable[ControlServer]]
 LANE = LaneStatus(sink="crm", kind="webhook", cursor=1, lag=2, delivered=1, failures=0, parked="401", last_error=None)
@@ -49,11 +49,11 @@ class Peer:
 
     async def answer(self) -> dict[str, Any]:
         """The next line."""
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(PATIENCE_S):
             return json.loads(await self.reader.readline())
 
     async def hung_up(self) -> bool:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(PATIENCE_S):
             try:
                 return await self.reader.read() == b""
             except ConnectionError:

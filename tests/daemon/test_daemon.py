@@ -8,6 +8,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,7 @@ async def test_a_password_that_was_replaced_while_it_was_down_is_tried_and_the_s
     (tmp_path / "agent1.secret").write_text("wrong")
     with capture_logs() as logs:
         second = await start(accounts=accounts).ready()
-        await eventually(lambda: [one for one in logs if one["event"] == "new_password_refused"], timeout_s=15.0)
+        await eventually(lambda: [one for one in logs if one["event"] == "new_password_refused"])
         await second.stop()
         third = await start(accounts=accounts).ready()
         await asyncio.sleep(3.0)
@@ -549,6 +550,29 @@ async def test_a_journal_that_was_deleted_beside_its_trail_is_a_gap_and_its_sequ
     assert min(int(one["sequence"]) for one in since) > int(before[-1]["sequence"]) + 1_000_000
     await second.stop()
     assert second.daemon.metrics.value("gaps_total", "journal_lost") == 1
+
+
+async def test_who_has_no_session_since_the_journal_was_lost_has_a_gap_until_there_is_one_over_restarts_too(
+    start: Start, sim: Simulator, tmp_path: Path
+):
+    first = await start().ready()
+    sim.set_disposition("agent1", CHAT, "A")
+    await first.heard(1)
+    await first.stop()
+    remove_journal(tmp_path)
+    sim.control("deny-handshake", count=1_000_000)
+    second = start()
+    lost = partial(second.daemon.metrics.value, "gaps_total", "journal_lost")
+    await eventually(lambda: lost() == 1, what="the loss is on record")
+    await eventually(lambda: len(second.lines("gap")) == 1)
+    await second.die()
+    sim.control("deny-handshake", count=0)
+    third = await start().ready()
+    await eventually(lambda: len(third.lines("gap")) == 2)
+    gap, until_subscribed = (one["data"] for one in third.lines("gap"))
+    assert (gap["reason"], until_subscribed["reason"]) == ("journal_lost", "restart")
+    assert until_subscribed["from"] == gap["to"]
+    await third.stop()
 
 
 async def test_a_journal_that_is_taken_away_is_written_anew_also_while_nothing_comes(

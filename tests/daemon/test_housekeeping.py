@@ -7,12 +7,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from listener.daemon import housekeeping
-from listener.daemon.housekeeping import Retention, record_damages
+from listener.daemon.failures import Patience
+from listener.daemon.housekeeping import Retention, keep_recording, record_damages, remember_losses
 from listener.errors import JournalError
-from listener.model.event import Damage, Entry, JournalBatch
+from listener.model.event import Damage, Entry, JournalBatch, SessionState
 from listener.runtime.metrics import Metrics
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event
 from support.eventually import eventually
+from support.virtual import in_virtual_time
 
 DAY_MS = 86_400_000
 
@@ -151,3 +153,47 @@ async def test_an_undamaged_journal_makes_no_gap():
     journal = MemoryJournal()
     await journal.open()
     await record_damages(journal, lambda _: asyncio.sleep(0), ["agent1"], Metrics())
+
+
+async def test_whose_session_a_damage_took_is_known_to_be_unheard_since_and_nobody_else():
+    journal = MemoryJournal()
+    await journal.open()
+    await remember_losses(journal, ["agent1"])
+    assert await journal.sessions() == {}
+    kept = SessionState(
+        account="agent2", url="u", topic="t", client_id="c", connection_type="long-polling", ack=None, seen_ms=2
+    )
+    await journal.append(JournalBatch(sessions=(kept,)))
+    for at_ms in (9000, 8000):
+        journal.damage(Damage(at_ms=at_ms, set_aside="", kept=5, stretches=((1000, at_ms),)))
+    await remember_losses(journal, ["agent1", "agent2"])
+    found = await journal.sessions()
+    assert (found["agent1"].seen_ms, found["agent1"].client_id, found["agent2"]) == (8000, "", kept)
+
+
+def test_what_another_replica_has_found_and_not_recorded_is_recorded_in_time_also_if_the_journal_fails_at_first():
+    async def play() -> None:
+        journal, patience, done = MemoryJournal(), Patience(), []
+        await journal.open()
+        fails = [JournalError("away")]
+
+        async def record() -> None:
+            if fails:
+                raise fails.pop()
+            await record_damages(journal, append, ["agent1"], Metrics())
+
+        async def append(entry: Entry) -> None:
+            done.append(entry)
+
+        task = asyncio.create_task(keep_recording(record, patience))
+        await asyncio.sleep(0.5)
+        assert patience.trouble == "the journal could not be asked: away"
+        await asyncio.sleep(1.0)
+        assert patience.trouble is None
+        journal.damage(Damage(at_ms=9000, set_aside="", kept=5, stretches=((1000, 9000),)))
+        await asyncio.sleep(2 * housekeeping.AGE_EVERY_S)
+        assert len(done) == 1
+        task.cancel()
+
+    with capture_logs():
+        in_virtual_time(play)

@@ -144,7 +144,7 @@ async def test_what_a_journal_left_out_because_a_file_showed_more_was_not_in_it(
         gap = gap_event(1)
         data = gap.data.replace(b'"network"', b'"journal_lost"')
         await journal.append(JournalBatch(events=[replace(gap, data=data), sample_event(8)]))
-        await journal.settle_damages()
+        await journal.settle_damages(await journal.pending_damages())
         assert (await asked([3, 6])).last == 3
         assert (await asked([3])).last == (await asked([6])).last == journal.last_sequence
     finally:

@@ -7,6 +7,7 @@ import pytest
 from listener.config.settings import AccountSettings, Settings, SupervisorSettings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts
+from listener.daemon.failures import Patience
 from listener.daemon.probes import probe
 from listener.daemon.reloading import changes_between
 from listener.daemon.roll import Roll
@@ -74,7 +75,7 @@ async def test_another_team_without_another_session_and_nobody_once_it_is_gone(o
         metrics=metrics,
         connector=connector,
         roll=roll,
-        down_since_ms=None,
+        patience=Patience(),
         host=THIS_HOST,
     )
     await accounts.build(before.listening_accounts())

@@ -14,7 +14,7 @@ from listener.daemon import daemon as composition
 from listener.daemon.assembly import load_checked
 from listener.daemon.daemon import Daemon
 from listener.daemon.watching import ConfigurationWatch
-from listener.errors import ConfigError, JournalFull
+from listener.errors import ConfigError, JournalError, JournalFull
 from listener.simulator import Simulator, SimulatorOptions
 from support.config import AUDIT, write_config
 from support.eventually import eventually
@@ -334,6 +334,26 @@ async def test_who_comes_back_while_the_journal_cannot_commit_is_at_work_again(t
     is_full = False
     await eventually(lambda: len(daemon._roll) == 2 and not daemon.not_ready())
     assert sorted(daemon._lanes.running) == ["audit", "second"]
+
+
+async def test_a_reload_waits_for_a_journal_that_cannot_be_asked_and_the_daemon_is_not_ready(
+    tmp_path, sim, listening, monkeypatch
+):
+    one, two = ({"username": name, "password": "secret"} for name in ("agent1", "agent2"))
+    daemon = await listening(write_config(tmp_path, server={"url": sim.url}, accounts=[one]))
+    sessions_of, is_away = daemon._journal.sessions, True
+
+    async def refuse(accounts=None):
+        if is_away:
+            raise JournalError("disk I/O error")
+        return await sessions_of(accounts)
+
+    monkeypatch.setattr(daemon._journal, "sessions", refuse)
+    write_config(tmp_path, server={"url": sim.url}, accounts=[{**one, "keys": ["Outcome"]}, two])
+    daemon.reload()
+    await eventually(lambda: daemon.not_ready() == ["the journal could not be asked: disk I/O error"])
+    is_away = False
+    await eventually(lambda: {"agent1", "agent2"} == set(sessions(sim)) and not daemon.not_ready())
 
 
 async def test_a_sink_whose_folder_was_missing_is_taken_once_the_folder_is_there(tmp_path, sim, listening):

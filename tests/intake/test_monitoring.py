@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,10 +11,12 @@ from structlog.testing import capture_logs
 from listener.cometd.facts import RestoredBy
 from listener.errors import LoginRefused, OperationForbidden, ServerFault
 from listener.intake.team import Team
-from listener.model.event import Change, Kind
+from listener.model.event import Change, JournalBatch, Kind
 from listener.webservices.supervisor import Person
 from support.team import NAME, TeamWorld
 from support.virtual import in_virtual_time
+
+pytestmark = pytest.mark.virtual
 
 SWITCHES = {
     "supervisor_hears_properties": (True, False),
@@ -206,6 +209,40 @@ def test_an_agent_who_is_refused_when_a_process_is_killed_has_his_gap_from_befor
 
     with capture_logs():
         in_virtual_time(play)
+
+
+def test_no_stored_session_forgets_who_was_not_heard_before_the_gap_of_that_is_on_record():
+    """A process may be killed between the gaps of two agents, while a journal takes its time and polls go on."""
+    stored: set[str] = set()
+
+    async def play() -> None:
+        async with TeamWorld() as world:
+            on_record: set[str | None] = set()
+            append = world.journal.append
+
+            async def slowly(batch: JournalBatch) -> int:
+                nonlocal stored
+                await asyncio.sleep(20.0)
+                on_record.update(json.loads(one.data).get("agent") for one in batch.events if one.kind is Kind.GAP)
+                for session in batch.sessions:
+                    missing = {name for name, _ in session.team.missing} if session.team else set()
+                    assert stored - missing <= on_record
+                    stored = missing
+                return await append(batch)
+
+            await world.begin()
+            on_record.clear()
+            for agent in ("agent1", "agent2", "agent3"):
+                world.site.refuse(agent, count=2)
+            await world.lose_login(1.0)
+            await asyncio.sleep(60.0)
+            world.journal.append = slowly
+            await asyncio.sleep(1000.0)
+            assert on_record >= {"agent1", "agent2", "agent3"}
+
+    with capture_logs():
+        in_virtual_time(play)
+    assert stored == set()
 
 
 def test_a_server_that_is_busy_is_left_in_peace_and_asked_again():

@@ -37,6 +37,8 @@ from listener.webservices.notifications import NotificationDecoder
 from support.eventually import eventually
 from support.notifications import CHAT, notification, with_data
 
+pytestmark = pytest.mark.virtual
+
 NOW_MS = 1_800_000_000_000
 BOOT = "this-start"
 RESUME = Resume(client_id="c1", connection_type="long-polling", ack=None)

@@ -26,6 +26,8 @@ from listener.webservices.repeats import SeenChats
 from support.eventually import eventually
 from support.notifications import CHAT, encoded, notification, with_data
 
+pytestmark = pytest.mark.virtual
+
 NOW_MS = 1_800_000_000_000
 GAP = Gap(account="agent1", from_="a", to="2027-01-15T08:00:00.000Z", reason="subscription_lost", closed_by="subscribe")
 

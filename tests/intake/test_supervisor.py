@@ -10,6 +10,8 @@ from listener.intake.team import Team
 from support.team import NAME, TeamWorld
 from support.virtual import in_virtual_time
 
+pytestmark = pytest.mark.virtual
+
 
 def test_how_the_team_stands_is_stored_at_once_beside_the_session():
     async def play() -> None:

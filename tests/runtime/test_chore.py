@@ -5,6 +5,8 @@ import pytest
 from listener.runtime.chore import Chore
 from support.eventually import eventually
 
+pytestmark = pytest.mark.virtual
+
 
 class Work:
     def __init__(self) -> None:

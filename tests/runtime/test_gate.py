@@ -2,9 +2,12 @@ import asyncio
 from collections import Counter
 from contextlib import suppress
 
+import pytest
+
 from listener.runtime.gate import Gate
 from support.eventually import eventually
-from support.virtual import virtually
+
+pytestmark = pytest.mark.virtual
 
 
 class Queue:
@@ -22,13 +25,11 @@ class Queue:
         await asyncio.sleep(0.01)
 
 
-@virtually
 async def test_an_open_gate_holds_nobody():
     gate = Gate()
     await asyncio.wait_for(gate.within(60.0), 0.1)
 
 
-@virtually
 async def test_all_are_let_through_in_their_order_but_not_at_once():
     gate = Gate()
     gate.shut()
@@ -44,7 +45,6 @@ async def test_all_are_let_through_in_their_order_but_not_at_once():
     await asyncio.wait_for(gate.within(60.0), 0.1)
 
 
-@virtually
 async def test_who_comes_while_it_opens_stands_behind_the_others():
     gate = Gate()
     gate.shut()
@@ -58,7 +58,6 @@ async def test_who_comes_while_it_opens_stands_behind_the_others():
     await opening
 
 
-@virtually
 async def test_nobody_waits_for_longer_than_he_may():
     gate = Gate()
     gate.shut()
@@ -66,7 +65,6 @@ async def test_nobody_waits_for_longer_than_he_may():
     assert asyncio.get_running_loop().time() == 0.05
 
 
-@virtually
 async def test_whom_an_opening_that_is_cancelled_leaves_there_goes_when_he_has_waited_long_enough():
     gate = Gate()
     gate.shut()
@@ -81,7 +79,6 @@ async def test_whom_an_opening_that_is_cancelled_leaves_there_goes_when_he_has_w
     assert len(queue.through) == 1000
 
 
-@virtually
 async def test_who_gave_up_holds_up_nobody():
     gate = Gate()
     gate.shut()
@@ -93,7 +90,6 @@ async def test_who_gave_up_holds_up_nobody():
     assert queue.through == [1]
 
 
-@virtually
 async def test_those_who_come_all_at_once_go_on_in_many_steps_of_the_event_loop_and_in_order():
     gate, step, through = Gate(), 0, list[tuple[int, int]]()
 
@@ -111,7 +107,6 @@ async def test_those_who_come_all_at_once_go_on_in_many_steps_of_the_event_loop_
     await asyncio.wait_for(gate.in_step(), 0.1)
 
 
-@virtually
 async def test_who_comes_alone_waits_for_no_step():
     gate, has_come = Gate(), False
     for _ in range(49):

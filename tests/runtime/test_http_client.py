@@ -312,17 +312,23 @@ async def test_who_cannot_be_reached_is_told_by_address_and_reason_without_a_wor
 
 
 @pytest.mark.parametrize(
-    ("cause", "peer", "why"),
+    ("cause", "peer", "why", "check"),
     [
-        (OSError(111, "Connect call failed ('127.0.0.1', 9)"), "crm.example:9", "Connection refused"),
-        (socket.gaierror(-2, "Name or service not known"), "https://crm.example", "Name or service not known"),
-        (OSError("no address"), "the server", "crm.example:9: no address"),
+        (OSError(111, "Connect call failed ('127.0.0.1', 9)"), "crm.example:9", "Connection refused", "here.url"),
+        (
+            socket.gaierror(-2, "Name or service not known"),
+            "https://crm.example",
+            "Name or service not known",
+            "here.url",
+        ),
+        (OSError("no address"), "the server", "crm.example:9: no address", "here.url"),
+        (OSError(24, "Too many open files"), "the server", "crm.example:9: Too many open files", "ulimit -Hn"),
     ],
 )
-def test_the_reason_is_the_systems_and_the_address_is_told_once(cause: OSError, peer: str, why: str):
+def test_the_reason_is_the_systems_and_the_address_is_told_once(cause: OSError, peer: str, why: str, check: str):
     key = ConnectionKey("crm.example", 9, is_ssl=False, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None)
     said = describe(aiohttp.ClientConnectorError(key, cause), peer=peer, table="here")
-    assert said == f"{peer} cannot be reached: {why} (check here.url)"
+    assert said == f"{peer} cannot be reached: {why} (check {check})"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import pytest
 
 from listener.runtime.latch import Latch
 
+pytestmark = pytest.mark.virtual
+
 
 async def test_an_open_latch_holds_nobody():
     latch = Latch(is_open=True)

@@ -2,7 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from listener.runtime.turn import Turn
+
+pytestmark = pytest.mark.virtual
 
 
 async def test_it_is_taken_at_once_where_nobody_has_it():

@@ -38,7 +38,7 @@ class Browser:
         if free:
             return free.pop()
         context = await self._browser.new_context(**{"viewport": _SIZE, "reduced_motion": "reduce", **options})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         return await context.new_page()
 
     async def put_back(self, page: Any, **options: Any) -> None:

@@ -25,13 +25,13 @@ F = TypeVar("F", bound=Fact)
 
 
 class QuickClock:
-    """Real time; no pause is longer than a twentieth of a second."""
+    """The time of the loop; no pause is longer than a twentieth of a second."""
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
     def monotonic_s(self) -> float:
-        return time.monotonic()
+        return asyncio.get_running_loop().time()
 
     async def sleep(self, delay_s: float) -> None:
         await asyncio.sleep(min(delay_s, 0.05))

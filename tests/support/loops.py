@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from support.stalls import SteadyLoop
+
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 
 
 def on(loop: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run it on asyncio's own loop, or on that of the extra `speed`; skips the test where that is not installed."""
-    with asyncio.Runner(loop_factory=pytest.importorskip(loop).new_event_loop) as runner:
+    new_loop = SteadyLoop if loop == "asyncio" else pytest.importorskip(loop).new_event_loop
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(work())

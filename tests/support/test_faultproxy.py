@@ -47,10 +47,11 @@ async def test_a_narrow_link_takes_its_time(link: FaultProxy):
 
 
 async def test_answers_alone_can_be_late(link: FaultProxy, receiver: Receiver):
-    start = time.monotonic()
+    now_s = asyncio.get_running_loop().time
+    start_s = now_s()
     with link.latency(0.5, answers_only=True):
         await post(link)
-    assert 0.5 <= time.monotonic() - start < 1.0
+    assert 0.5 <= now_s() - start_s < 1.0
 
 
 async def test_an_answer_that_trickles_comes_in_pieces(link: FaultProxy, receiver: Receiver):

@@ -1,17 +1,15 @@
 """Time that jumps to the next thing to do: hours of pauses and timeouts pass in a moment, always in the same order."""
 
 import asyncio
-import functools
 import selectors
 from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Any, ParamSpec
+from typing import Any
 
 from listener.runtime.host import Host
 
-P = ParamSpec("P")
-
 START_S = 1_800_000_000.0
+_PATIENCE_S = 10.0
 
 
 class _Jumping(selectors.DefaultSelector):
@@ -20,8 +18,10 @@ class _Jumping(selectors.DefaultSelector):
     passed_s = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready now."""
+        """What is ready now, or where nothing else is left, once a thread has ended."""
         ready = super().select(0)
+        if not ready and timeout is None:
+            ready = super().select(_PATIENCE_S)
         if not ready and timeout is None:
             raise AssertionError("nothing is left to run, and it is not done")
         if not ready:
@@ -74,13 +74,3 @@ def in_virtual_time(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run it to its end."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(work())
-
-
-def virtually(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """A test whose time is virtual from its first line to its last; its fixtures have no part in that."""
-
-    @functools.wraps(test)
-    def play(*args: P.args, **kwargs: P.kwargs) -> None:
-        in_virtual_time(functools.partial(test, *args, **kwargs))
-
-    return play

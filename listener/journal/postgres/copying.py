@@ -66,6 +66,10 @@ class PostgresSide:
         statement = self._statements[name].replace(":meant", meant)
         return list(await self._do(self._connection.fetch(statement, limit, *place)))
 
+    async def has_losses(self) -> bool:
+        """Whether any is pending; see `Database.losses`."""
+        return bool(await self._ask("losses"))
+
     async def rest(self) -> Rest:
         """See there."""
         asked_at = Moment.of(self._host.clock)
@@ -140,10 +144,14 @@ async def opened_source(options: PostgresOptions, host: Host = THIS_HOST) -> Asy
 
     Raises:
         JournalLocked: a replica lives.
-        JournalError: it cannot be opened, or there is none.
+        JournalError: it cannot be opened, or there is none; or a replica has gaps to put on record.
     """
     async with _transaction(options, must_be_there=True) as connection:
-        yield PostgresSide(connection=connection, options=options, host=host)
+        side = PostgresSide(connection=connection, options=options, host=host)
+        if await side.has_losses():
+            what = "has lost events, and the gaps of that are not on record yet"
+            raise JournalError(f"{options.place}: it {what}; run a replica on it once, which records them")
+        yield side
         await connection.execute("COMMIT")  # whoever was taken out stays out
 
 

@@ -242,10 +242,18 @@ class PostgresDatabase:
             stale=tuple(map(rows.unescaped, row["stale"])),
         )
 
-    async def begin_above(self, me: int, known: int, top: int) -> int | None:
+    async def begin_above(self, me: int, known: int, top: int, stretch: tuple[int, int]) -> int:
         """See `Database`."""
-        last: int | None = await self._value("begin_above", me, known, top)
+        last: int = await self._value("begin_above", me, known, top, *stretch)
         return last
+
+    async def losses(self) -> dict[int, tuple[int, int]]:
+        """See `Database`."""
+        return {top: (from_ms, to_ms) for top, from_ms, to_ms in await self._ask("losses")}
+
+    async def settle_losses(self, me: int, tops: Collection[int]) -> None:
+        """See `Database`."""
+        await self._ask("settle_losses", me, list(tops))
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
         """See `Database`. In pages, so that the event loop never decodes for long."""

@@ -103,9 +103,8 @@ BEGIN
 END
 $$;
 
--- See Database.begin_above. Behind the gate: no append gets a sequence of the hole. A hole with nothing above it is one
--- that nobody has put on record.
-CREATE OR REPLACE FUNCTION begin_above(me bigint, known bigint, top bigint) RETURNS bigint
+-- See Database.begin_above. Behind the gate: no append gets a sequence of the hole.
+CREATE OR REPLACE FUNCTION begin_above(me bigint, known bigint, top bigint, from_ms bigint, to_ms bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     newest bigint;
@@ -113,11 +112,19 @@ BEGIN
     SELECT h.last_sequence INTO newest FROM head h FOR NO KEY UPDATE;
     PERFORM require(me);
     IF newest < known THEN
-        INSERT INTO hole VALUES (newest + 1, top);
+        INSERT INTO hole VALUES (newest + 1, top, from_ms, to_ms);
         UPDATE head h SET last_sequence = top;
         newest := top;
     END IF;
-    RETURN (SELECT h.last_sequence FROM hole h WHERE h.last_sequence = newest AND h.first_sequence <= known);
+    RETURN newest;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION settle_losses(me bigint, tops bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM require(me);
+    UPDATE hole h SET lost_from_ms = NULL, lost_to_ms = NULL WHERE h.last_sequence = ANY (tops);
 END
 $$;
 

@@ -109,7 +109,14 @@ SELECT through, newest, stale FROM disposition_listener.append(
 )
 
 -- name: begin_above
-SELECT disposition_listener.begin_above($1, $2, $3)
+SELECT disposition_listener.begin_above($1, $2, $3, $4, $5)
+
+-- name: losses
+SELECT last_sequence, lost_from_ms, lost_to_ms FROM disposition_listener.hole
+WHERE lost_from_ms IS NOT NULL ORDER BY last_sequence
+
+-- name: settle_losses
+SELECT disposition_listener.settle_losses($1, $2)
 
 -- name: advance
 SELECT disposition_listener.advance($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)

@@ -132,14 +132,26 @@ class Database(Protocol):
             JournalFull: the database has no room.
         """
 
-    async def begin_above(self, me: int, known: int, top: int) -> int | None:
+    async def begin_above(self, me: int, known: int, top: int, stretch: tuple[int, int]) -> int:
         """Let sequences go on above `top` where no event came up to `known`, which one is known to have been.
 
-        What is between becomes a hole. Whoever dies before the loss is on record leaves it to be found again.
+        What is between becomes a hole, and the loss is pending until it is settled, whoever dies meanwhile.
+
+        Args:
+            me: the incarnation.
+            known: of an event that was durable.
+            top: the last sequence of the hole.
+            stretch: in which what is lost may have come (epoch milliseconds).
 
         Returns:
-            behind which sequence they go on; None where no event is lost, or one was stored since that was found.
+            behind which sequence they go on.
         """
+
+    async def losses(self) -> dict[int, tuple[int, int]]:
+        """The stretch of each loss that is pending, by the last sequence of its hole, in that order."""
+
+    async def settle_losses(self, me: int, tops: Collection[int]) -> None:
+        """The gaps of these losses are on record."""
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
         """As `ports.Journal.read`."""

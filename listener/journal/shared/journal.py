@@ -62,7 +62,7 @@ class SharedJournal:
         known_sequence: of an event that is known to have been durable. A database that ends before it at `open`, one
             that was restored, or a standby that lacked it, has lost events: that is a pending damage.
         known: likewise from elsewhere, asked in a thread at `open`: a sequence, and when its event came (epoch
-            milliseconds). Once the database has a later event, such a loss has been dealt with.
+            milliseconds).
     """
 
     def __init__(
@@ -77,7 +77,6 @@ class SharedJournal:
     ) -> None:
         self._known_sequence = known_sequence
         self._known = known
-        self._damages: list[Damage] = []
         self._database = database
         self._membership = membership
         self._on_commit = on_commit
@@ -106,7 +105,7 @@ class SharedJournal:
             joined = self._database.heard(-1) if self._membership is None else self._membership.join()
             self._last_sequence = await joined
             async with nullcontext() if self._membership is None else self._membership.beating():
-                self._damages = await self._lost() or self._damages
+                await self._look_for_loss()
                 self._holes = (await self._database.stats()).holes
         except BaseException:
             await self._database.close()
@@ -114,38 +113,35 @@ class SharedJournal:
         self._tail = Tail(last_sequence=self._last_sequence)
         self._is_open = True
 
-    async def _lost(self) -> list[Damage]:
+    async def _look_for_loss(self) -> None:
         """What was received after the newest event that is left, up to now, may be missing; sequences go on above."""
         known = None if self._known is None else await asyncio.to_thread(self._known)
         sequence, came_ms = known or (0, 0)
-        if self._membership is None or not max(sequence, self._known_sequence):
-            return []
+        known_sequence = max(sequence, self._known_sequence)
+        if self._membership is None or known_sequence <= self._last_sequence:
+            return
         newest = (await self._database.search(EVERY_EVENT, before=None, limit=1)).events
-        newest_ms = newest[0].received_ms if newest else came_ms
-        if newest_ms <= came_ms:
-            self._known_sequence = max(sequence, self._known_sequence)
-        known_sequence = self._known_sequence
-        last = await self._fenced(self._database.begin_above(self._me(), known_sequence, known_sequence + JUMP))
-        if last is None:
-            return []
-        self._last_sequence = max(last, self._last_sequence)
-        last_event = newest[0].sequence if newest else 0
+        last_event, newest_ms = (newest[0].sequence, newest[0].received_ms) if newest else (0, came_ms)
         now_ms = self._host.clock.now_ms()
         since_ms = min(now_ms, newest_ms)
+        top = known_sequence + JUMP
+        begin_above = self._database.begin_above(self._me(), known_sequence, top, (since_ms, now_ms))
+        self._last_sequence = max(await self._fenced(begin_above), self._last_sequence)
         _log.error("journal_lost", last_event=last_event, known=known_sequence, since=rfc3339(since_ms))
-        return [Damage(at_ms=now_ms, set_aside="", kept=0, stretches=((since_ms, now_ms),))]
 
     async def pending_damages(self) -> list[Damage]:
-        """What this `open` has found; see `ports.Salvages`."""
-        return self._damages
+        """Losses that this or another replica has found; see the port."""
+        return [_damage(stretch) for stretch in (await self._opened().losses()).values()]
 
-    async def settle_damages(self) -> None:
-        """The gaps of all pending damages are on record."""
-        self._damages, self._known_sequence = [], 0
+    async def settle_damages(self, damages: Collection[Damage]) -> None:
+        """The gaps of these are on record."""
+        losses = await self._opened().losses()
+        tops = [top for top, stretch in losses.items() if _damage(stretch) in damages]
+        await self._write(self._opened().settle_losses(self._me(), tops))
 
     @property
     def known_sequence(self) -> int:
-        """Of the last event that is known to have been durable; until a loss is on record, of one that was lost."""
+        """Of the last event that is known to have been durable; until it has joined, of one that may be lost."""
         return max(self._known_sequence, self._last_sequence)
 
     async def close(self) -> None:
@@ -424,3 +420,7 @@ class SharedJournal:
 
     async def ping(self) -> None:
         """There is no writer of its own here: the beats tell how the database is."""
+
+
+def _damage(stretch: tuple[int, int]) -> Damage:
+    return Damage(at_ms=stretch[1], set_aside="", kept=0, stretches=(stretch,))

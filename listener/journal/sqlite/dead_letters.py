@@ -200,9 +200,10 @@ def select_damages(connection: sqlite3.Connection, *, pending: bool = False) -> 
     ]
 
 
-def settle_damages(connection: sqlite3.Connection) -> None:
-    """None is pending any more."""
-    connection.execute("UPDATE damage SET pending = 0")
+def settle_damages(connection: sqlite3.Connection, damages: Iterable[Damage]) -> None:
+    """These are not pending any more."""
+    of_these = [(one.at_ms, one.set_aside) for one in damages]
+    connection.executemany("UPDATE damage SET pending = 0 WHERE at_ms = ? AND set_aside = ?", of_these)
 
 
 def _meant_by(which: DeadLetterFilter) -> tuple[str, dict[str, Any]]:

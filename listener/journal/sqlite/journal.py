@@ -269,9 +269,9 @@ class SqliteJournal:
         """Damage whose gaps are not on record yet; see the port."""
         return await self._query(partial(dead_letters.select_damages, pending=True))
 
-    async def settle_damages(self) -> None:
-        """The gaps of all pending damages are on record."""
-        await self._change(dead_letters.settle_damages)
+    async def settle_damages(self, damages: Collection[Damage]) -> None:
+        """The gaps of these are on record; see the port."""
+        await self._change(partial(dead_letters.settle_damages, damages=tuple(damages)))
 
     async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:
         """Delete old events and values in steps of RETENTION_STEP; see the port."""

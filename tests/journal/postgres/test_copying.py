@@ -123,8 +123,9 @@ async def test_replicas_that_live_are_named_and_go_on(options: PostgresOptions, 
     await database.open()
     try:
         joined = await database.join("node-a", version="1", lease_s=1.0)
+        in_use = r"in use by replica node-a \(heard of \d+ s ago\); stop all of them"
         for work in (into(options, rich), back(options, tmp_path / "back.db")):
-            with pytest.raises(JournalLocked, match=r"in use by replica node-a \(heard of 0 s ago\); stop all of them"):
+            with pytest.raises(JournalLocked, match=in_use):
                 await work
         await database.beat(joined.incarnation, seen=0)
     finally:
@@ -158,6 +159,17 @@ async def test_nobody_joins_while_it_is_copied(options: PostgresOptions, rich: P
         with pytest.raises(JournalError):
             await database.join("node-a", version="1", lease_s=1.0)
         await database.close()
+
+
+async def test_what_has_a_loss_to_put_on_record_is_not_copied(options: PostgresOptions, tmp_path: Path):
+    database = PostgresDatabase(options)
+    await database.open()
+    me = (await database.join("node-a", version="1", lease_s=1.0)).incarnation
+    await database.begin_above(me, 5, 9, (1, 2))
+    await database.leave(me)
+    await database.close()
+    with pytest.raises(JournalError, match="not on record yet"):
+        await back(options, tmp_path / "back.db")
 
 
 async def test_what_ends_early_leaves_an_empty_schema(options: PostgresOptions, rich: Path):

@@ -182,7 +182,7 @@ async def test_a_client_that_froze_with_the_lock_on_membership_stops_nobody(worl
     frozen = await freeze(two.me, statement.format(schema=world.schema, me=two.me))
     beating(one)
     began = time.monotonic()
-    await eventually(lambda: "account/a" in one.held, what="what the frozen one had is taken over", timeout_s=30)
+    await eventually(lambda: "account/a" in one.held, what="what the frozen one had is taken over")
     print(f"taken over after {time.monotonic() - began:.2f} s, longest beat {max(one.beats):.2f} s")
     with pytest.raises(ConnectionError):
         await asyncio.to_thread(frozen.go_on)
@@ -236,11 +236,9 @@ async def test_an_append_whose_connection_is_ended_is_uncertain_and_its_number_s
     frozen = await freeze(two.me, append_statement(world.schema, two.me))
     batch = JournalBatch(events=(event("a"),))
     waiting = asyncio.create_task(one.database.append(one.me, 1, batch, {}, {}))
-    await asyncio.sleep(0.3)
-    (ended,) = await world.server.fetch(
-        f"SELECT pg_terminate_backend(pid) FROM ({SESSIONS.format(one.me)}) session WHERE wait_event_type = 'Lock'"  # noqa: S608 - ours
-    )
-    assert ended[0]
+    end = f"SELECT pg_terminate_backend(pid) FROM ({SESSIONS.format(one.me)}) session WHERE wait_event_type = 'Lock'"  # noqa: S608 - ours
+    ((ended,),) = await eventually(lambda: world.server.fetch(end), what="it waits for the gate")
+    assert ended
     with pytest.raises(JournalUncertain):
         await waiting
     await asyncio.to_thread(frozen.go_on)
@@ -249,15 +247,17 @@ async def test_an_append_whose_connection_is_ended_is_uncertain_and_its_number_s
     assert len(await one.database.read(0, 10)) == 2
 
 
-async def test_an_append_that_takes_too_long_is_uncertain_and_leaves_no_session_behind(world):
-    one, two = await Replica.of(world, "one", timeout_s=0.5), await Replica.of(world, "two")
+async def test_an_append_that_takes_too_long_is_uncertain_and_leaves_no_session_behind(world, monkeypatch):
+    one, two = await Replica.of(world, "one"), await Replica.of(world, "two")
     await one.append("a")
     named = SESSIONS.format(one.me)
     ((stopped, _),) = await world.server.fetch(named)
     os.kill(stopped, signal.SIGSTOP)
     try:
-        with pytest.raises(JournalUncertain, match="no answer in time"):
-            await one.database.append(one.me, 2, JournalBatch(events=(event("b"),)), {}, {})
+        with monkeypatch.context() as patched:
+            patched.setattr(one.database._appends, "_options", world.options(timeout_s=0.5))
+            with pytest.raises(JournalUncertain, match="no answer in time"):
+                await one.database.append(one.me, 2, JournalBatch(events=(event("b"),)), {}, {})
         assert (await one.database.append(one.me, 2, JournalBatch(events=(event("b"),)), {}, {})).last_sequence == 2
         assert await two.append("c") == 3
     finally:

@@ -307,7 +307,7 @@ def test_a_database_that_ends_before_what_was_durable_has_lost_what_came_after_i
             (damage,) = await again.pending_damages()
             assert (damage.set_aside, damage.stretches) == ("", ((newest_ms, damage.at_ms),))
             assert again.last_sequence == again.known_sequence == 5 + JUMP
-            await again.settle_damages()
+            await again.settle_damages([damage])
             assert (await again.pending_damages(), again.known_sequence) == ([], 5 + JUMP)
             await again.close()
 
@@ -325,7 +325,7 @@ async def test_an_audit_file_that_goes_on_further_than_the_database_tells_of_a_l
         await journal.open()
         damages, known = await journal.pending_damages(), journal.known_sequence
         if damages and not dies:
-            await journal.settle_damages()
+            await journal.settle_damages(damages)
             await journal.append(events(1))
         await membership.leave()
         await journal.close()

@@ -160,7 +160,7 @@ async def test_sequences_of_a_restored_journal_go_on_above_those_of_a_restore_be
     first = SqliteJournal(path=tmp_path / "first.db")
     await first.open()
     seen = await first.append(JournalBatch(events=(disposition_event(1),)))
-    await first.settle_damages()
+    await first.settle_damages(await first.pending_damages())
     await first.close()
     await asyncio.sleep(0.01)
     await restored(rich, tmp_path / "second.db")

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from listener.journal.sqlite import dead_letters, rows
 from listener.journal.sqlite.database import newest_schema
@@ -64,7 +64,9 @@ def test_damage_is_pending_until_it_is_settled(connection):
     damage = Damage(at_ms=3, set_aside="journal.db.damaged", kept=7, stretches=((1, 2),))
     dead_letters.insert_damage(connection, damage)
     assert dead_letters.select_damages(connection, pending=True) == [damage]
-    dead_letters.settle_damages(connection)
+    dead_letters.settle_damages(connection, [replace(damage, at_ms=4)])
+    assert dead_letters.select_damages(connection, pending=True) == [damage]
+    dead_letters.settle_damages(connection, [damage])
     assert dead_letters.select_damages(connection, pending=True) == []
     assert dead_letters.select_damages(connection) == [damage]
 
