@@ -24,7 +24,7 @@ from listener.audit.periods import Calendar
 from listener.audit.picking import Wanted
 from listener.audit.preface import Preface, preface
 from listener.audit.reading import AuditFile
-from listener.audit.report import Reading, Report, Summary
+from listener.audit.report import NOT_KNOWN, Reading, Report, Summary
 from listener.audit.signer import make_successor
 from listener.audit.verdict import Tolerance, Verdict
 from listener.audit.verify import gather, verify
@@ -41,7 +41,7 @@ from listener.cli.audit_outputs import (
     SummaryOnly,
 )
 from listener.cli.audit_verdict import print_verdict, verdict_json
-from listener.cli.options import replacing, time_ms
+from listener.cli.options import nameable, replacing, time_ms
 from listener.errors import ListenerError
 from listener.model.escaping import printable
 
@@ -75,9 +75,12 @@ PartialOption = Annotated[bool, typer.Option("--partial", help="Older files were
 VerdictJsonOption = Annotated[bool, typer.Option("--json", help="The verdict as one JSON object.")]
 RotateOption = Annotated[bool, typer.Option("--rotate", help="Make the key that takes the place of this one.")]
 KeyFileOption = Annotated[
-    Path | None, typer.Option("--key-file", metavar="FILE", help="The private key, if it does not lie beside the file.")
+    Path | None,
+    typer.Option(
+        "--key-file", metavar="FILE", callback=nameable, help="The private key, if it does not lie beside the file."
+    ),
 ]
-TrailFileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The audit file.")]
+TrailFileArgument = Annotated[Path, typer.Argument(metavar="FILE", callback=nameable, help="The audit file.")]
 
 FilesArgument = Annotated[
     list[Path],
@@ -109,14 +112,17 @@ CsvOption = Annotated[
     typer.Option(
         "--csv",
         metavar="FILE",
+        callback=nameable,
         help="Rows as CSV; - is standard output. What a spreadsheet would run as a formula is prefixed with '.",
     ),
 ]
 HtmlOption = Annotated[
     Path | None,
-    typer.Option("--html", metavar="FILE", help="An HTML page with summary, chart and the first 2000 rows."),
+    typer.Option(
+        "--html", metavar="FILE", callback=nameable, help="An HTML page with summary, chart and the first 2000 rows."
+    ),
 ]
-SvgOption = Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="The chart alone.")]
+SvgOption = Annotated[Path | None, typer.Option("--svg", metavar="FILE", callback=nameable, help="The chart alone.")]
 ReportJsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object per row; verdict and coverage first, the summary last.")
 ]
@@ -132,7 +138,7 @@ class NotProven(ListenerError):
 
 def _not_proven(doubts: Sequence[str]) -> NotProven:
     more = [f"and {len(doubts) - _TOLD} more reasons"] if len(doubts) > _TOLD else []
-    return NotProven("; ".join(map(printable, [*doubts[:_TOLD], *more])))
+    return NotProven("not proven: " + "; ".join(map(printable, [*doubts[:_TOLD], *more])))
 
 
 def verify_trail(
@@ -173,6 +179,8 @@ def verify_trail(
     else:
         print_verdict(verdict)
         print(f"{verdict.records} records in {time.monotonic() - began_s:.1f} s")
+        if verdict.is_proven(asked):
+            print(printable(preface(verdict, asked, coverage=NOT_KNOWN, zone="UTC").verdict))
     if doubts := list(verdict.doubts(asked)):
         raise _not_proven(doubts)
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from listener.cli import running
 from listener.cli.first_config import Answers, text_of
-from listener.cli.options import replacing
+from listener.cli.options import nameable, replacing
 from listener.config.accounts_file import COLUMNS, accounts_in
 from listener.config.http import HttpSettings
 from listener.config.loading import default_file
@@ -31,7 +31,7 @@ _API = re.compile(r"/api(/v\d+)?/*$")
 _PLAIN = re.compile(r"[\w@][\w.@-]*")
 T = TypeVar("T")
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration to write.")]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", callback=nameable, help="The configuration to write.")]
 ServerOption = Annotated[
     str | None, typer.Option("--server", metavar="URL", help="The Web Services, without /api: https://gws.example.com.")
 ]

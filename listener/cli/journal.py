@@ -11,7 +11,7 @@ import typer
 
 from listener.cli import shared
 from listener.cli.looks import Journal, export, show, stats, verify
-from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of, replacing
+from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, nameable, place_of, replacing
 from listener.cli.readable import Writer, duration, parse, row_of
 from listener.cli.shared import Shared
 from listener.errors import ListenerError
@@ -26,7 +26,8 @@ AfterOption = Annotated[
 ]
 LinesOption = Annotated[int, typer.Option("-n", "--lines", min=1, metavar="N", help="At most this many events.")]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", metavar="FILE", help="The file to write; it appears when complete.")
+    Path | None,
+    typer.Option("--output", metavar="FILE", callback=nameable, help="The file to write; it appears when complete."),
 ]
 StatsJsonOption = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from listener.cli import running
-from listener.cli.options import ConfigOption, place_of
+from listener.cli.options import ConfigOption, nameable, place_of
 from listener.cli.shared import Shared
 from listener.config.journal import JournalSettings
 from listener.config.loading import parts_of
@@ -75,7 +75,8 @@ def _place(named: str | None, config: Path | None) -> Place:
         parts = parts_of(config, find_files=False)
         return Shared(_at(named, parts.journal), parts.base)
     if named is not None and not named.endswith(".toml"):
-        return Path(named)
+        nameable(path := Path(named))
+        return path
     return place_of(config if named is None else Path(named), None, instead=None).journal
 
 

@@ -51,7 +51,19 @@ ConfigOption = Annotated[
         " None is needed if LISTENER_ variables set everything.",
     ),
 ]
-PathOption = Annotated[Path | None, typer.Option("--path", metavar="FILE", help="The journal, instead of --config.")]
+
+
+def nameable(path: Path | None) -> Path | None:
+    """The same path, of an option or an argument. Raises BadParameter: no file can be called so."""
+    try:
+        return path and possible_name(path)
+    except ValueError as exc:
+        raise typer.BadParameter(f"{path}: {exc}") from exc
+
+
+PathOption = Annotated[
+    Path | None, typer.Option("--path", metavar="FILE", callback=nameable, help="The journal, instead of --config.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="The events unchanged, one JSON object per line.")]
 ChatOption = Annotated[str | None, typer.Option("--chat", metavar="ID", help="Only this chat.")]
 
@@ -95,10 +107,7 @@ def place_of(
     if config is not None and path is not None:
         raise typer.BadParameter("give either --config or --path")
     if path is not None:
-        try:
-            return Place(possible_name(path), None)
-        except ValueError as exc:
-            raise typer.BadParameter(f"{path}: {exc}", param_hint="--path") from exc
+        return Place(path, None)
     with naming_instead(config, instead):
         parts = parts_of(config, find_files=False)
         if parts.journal is None or not parts.sinks:

@@ -13,9 +13,10 @@ from listener.daemon import preflight
 from listener.daemon.assembly import load_checked
 from listener.daemon.daemon import Daemon
 from listener.daemon.watching import ConfigurationWatch
-from listener.errors import StartError
+from listener.errors import ConfigError, Problem, StartError
 from listener.runtime import logs
 from listener.runtime.notify import Notifier
+from listener.runtime.owned import regular
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ def run(config: ConfigOption = None) -> None:
     logs.configure(level=settings.log.level, style=settings.log.format)
     if problems := [*preflight.unsafe(parts), *preflight.warnings(parts)]:
         log.warning("configuration_unsafe", problems=[str(problem) for problem in problems])
-    running.run(_listen(settings, partial(load_checked, None if config is None else config.absolute()), watch))
+    running.run(_listen(settings, partial(_load_again, None if config is None else config.absolute()), watch))
 
 
 def _watched(config: Path | None) -> tuple[Settings, ConfigurationWatch | None]:
@@ -56,6 +57,15 @@ def _watched(config: Path | None) -> tuple[Settings, ConfigurationWatch | None]:
         watch.take()
         settings = load_checked(config)  # with what has changed meanwhile
     return settings, watch
+
+
+def _load_again(config: Path | None) -> Settings:
+    """The configuration, for a reload: that waits for no writer of a pipe, as the first reading does."""
+    try:
+        found = config and regular(config)
+    except OSError as exc:
+        raise ConfigError([Problem(str(config), f"cannot be read: {exc.strerror}")]) from exc
+    return load_checked(found)
 
 
 async def _listen(settings: Settings, load: Callable[[], Settings], watch: ConfigurationWatch | None) -> None:

@@ -18,9 +18,12 @@ from listener.config.settings import Parts
 from listener.daemon import connections
 from listener.errors import ConfigError, Problem, StartError
 from listener.journal.sqlite.lock import may_be_owned
+from listener.runtime.open_files import allowed
 from listener.runtime.owned import refusal_to_write
 from listener.sinks import registry
 from listener.web.server import refusal_to_listen
+
+_FILES_BESIDE = 100  # what is open beside the sessions: journal, audit files, sinks, readings of chats, commands
 
 
 def setting_problems(parts: Parts) -> list[Problem]:
@@ -129,8 +132,15 @@ def unsafe(parts: Parts) -> list[Problem]:
 
 
 def warnings(parts: Parts) -> list[Problem]:
-    """What works, and may not be meant: a journal without TLS, passwords with blanks around them. Blocks."""
-    return parts.placed([*_unencrypted_journal(parts), *_padded_passwords(parts)])
+    """What works, and may not be meant: a journal without TLS, passwords with blanks, too few open files. Blocks."""
+    return parts.placed([*_unencrypted_journal(parts), *_padded_passwords(parts), *_too_few_files(parts)])
+
+
+def _too_few_files(parts: Parts) -> Iterator[Problem]:
+    limit, wanted = allowed(), len(parts.accounts) + _FILES_BESIDE
+    if limit is not None and limit < wanted:
+        text = f"{len(parts.accounts)} need a socket each, and this host lets a process open {limit} files"
+        yield Problem("accounts", f"{text}: raise that (ulimit -Hn, LimitNOFILE) to {wanted} at least")
 
 
 def _padded_passwords(parts: Parts) -> Iterator[Problem]:

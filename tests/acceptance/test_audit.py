@@ -89,11 +89,11 @@ async def test_many_kills_and_rotations_leave_each_event_once_and_a_trail_that_i
         await listening.daemon.kill()
         await listening.start(subscribed=False)
     await listening.daemon.logged("subscribed")
-    await eventually(lambda: arrived(tmp_path, number), timeout_s=30.0, what=listening.daemon.output)
+    await eventually(lambda: arrived(tmp_path, number), what=listening.daemon.output)
     while len(files(tmp_path)) <= 3:  # a slow machine has published little so far
         number += 1
         await site.publish(number)
-        await eventually(lambda: arrived(tmp_path, number), timeout_s=30.0, what=listening.daemon.output)  # noqa: B023 - asked now
+        await eventually(lambda: arrived(tmp_path, number), what=listening.daemon.output)  # noqa: B023 - asked now
     assert await listening.stop() == 0
     assert written(tmp_path) == list(range(1, number + 1)), "each once, in order"
     assert len(trail(tmp_path)) > 2, "several files"

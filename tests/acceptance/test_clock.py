@@ -49,7 +49,7 @@ async def test_a_wall_clock_that_jumps_loses_nothing_and_makes_no_gap(
                 first += 5
                 after += off_by(listening.dispositions[-1], seconds)
     receiver.answers = Answer()
-    await eventually(lambda: len(without_repeats(receiver.accepted())) == first - 1, timeout_s=20.0)
+    await eventually(lambda: len(without_repeats(receiver.accepted())) == first - 1)
     assert numbers(without_repeats(receiver.accepted())) == listening.numbers == list(range(1, first))
     assert listening.gaps == []
     assert await site.handshakes() == 1
@@ -69,7 +69,7 @@ async def test_a_machine_that_sleeps_for_longer_than_its_session_lives_has_the_s
     await site.publish(1, 3)
     await listening.heard([1, 2, 3])
     listening.daemon.send_signal(signal.SIGSTOP)
-    await eventually(lambda: not simulator.subscribed("agent1"), timeout_s=10.0)
+    await eventually(lambda: not simulator.subscribed("agent1"))
     slept_at = datetime.now(UTC)
     simulator.add_chat("chat-asleep")
     simulator.set_disposition("agent1", "chat-asleep", f"{CODE}4")

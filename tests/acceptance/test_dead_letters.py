@@ -45,7 +45,7 @@ def run(start_command, tmp_path) -> Run:
     async def on_the_configuration(*words: str) -> tuple[int, list[str]]:
         if words[1] not in {"list", "show", "stats"}:
             command = await start_command(*words, *options)
-            return await command.wait(timeout_s=30.0), command.lines
+            return await command.wait(), command.lines
         done = await asyncio.to_thread(
             CliRunner().invoke, build(rich=False), [str(word) for word in (*words, *options)]
         )
@@ -74,7 +74,7 @@ async def settled(run: Run, *numbers: int, replaying: bool = False) -> list[dict
     if not numbers:
         await eventually(lambda: probe_is_empty(run), interval_s=0.1)
         return []
-    return await eventually(probe, timeout_s=20.0, interval_s=0.1)
+    return await eventually(probe, interval_s=0.1)
 
 
 async def probe_is_empty(run: Run) -> bool:

@@ -67,7 +67,7 @@ async def readiness(listening: MountedListening) -> tuple[int, str]:
 @contextlib.asynccontextmanager
 async def journal_fails(listening: MountedListening, stage: Stage, *, because: str) -> AsyncIterator[None]:
     """Wait until the journal cannot commit, stay there, and look at what may not happen meanwhile."""
-    await listening.daemon.logged("journal_cannot_commit", timeout_s=30.0)
+    await listening.daemon.logged("journal_cannot_commit")
     published, held = len(stage.ledger), stage.unacknowledged
     await asyncio.sleep(FAILS_S)
     assert stage.unacknowledged - held == len(stage.ledger) - published, "nothing is acknowledged meanwhile"
@@ -77,7 +77,7 @@ async def journal_fails(listening: MountedListening, stage: Stage, *, because: s
     assert "the journal cannot commit" in reasons
     assert because in reasons
     yield
-    await listening.daemon.logged("journal_commits_again", timeout_s=30.0)
+    await listening.daemon.logged("journal_commits_again")
 
 
 async def went_well(listening: MountedListening, stage: Stage, receiver: Receiver) -> None:
@@ -160,13 +160,13 @@ async def test_an_audit_file_without_room_waits_while_the_webhook_goes_on(instal
     async with stage.publisher.streaming(pause_s=PAUSE_S):
         await stage.all_written(listening)
         with other.full():
-            await listening.daemon.logged("delivery_failed", sink="audit", timeout_s=30.0)
+            await listening.daemon.logged("delivery_failed", sink="audit")
             written = len(listening.events)
             await asyncio.sleep(FAILS_S)
             assert len(listening.events) - written < 10, "what fitted into the last block"
             await stage.arrived(receiver.accepted, what=listening.daemon.output)
             assert stage.unacknowledged < 50, "the journal goes on"
-        await listening.daemon.logged("delivery_recovered", sink="audit", timeout_s=30.0)
+        await listening.daemon.logged("delivery_recovered", sink="audit")
     await stage.all_written(listening)
     await stage.arrived(receiver.accepted, what=listening.daemon.output)
     assert stage.problems(listening.events) == ()

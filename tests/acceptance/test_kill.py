@@ -81,7 +81,7 @@ async def test_every_event_is_in_the_file_after_many_kills(site: Site, install: 
     async with streaming(site.publish) as sent:
         await killed_at_random(listening, dice)
     last = sent[-1]
-    await listening.heard(range(1, last + 1), timeout_s=30.0)
+    await listening.heard(range(1, last + 1))
     assert [number for number in listening.numbers if number <= last] == list(range(1, last + 1)), "each once"
     sequences = [int(event["sequence"]) for event in listening.events]
     assert sequences == sorted(set(sequences)), "what stands once in the journal is one event"
@@ -101,7 +101,7 @@ async def test_without_ack_what_a_kill_took_along_is_found_by_reading_the_chats(
 
         async with streaming(publish) as sent:
             await killed_at_random(listening, dice)
-        await listening.heard(sent, timeout_s=30.0)
+        await listening.heard(sent)
         events = without_repeats(listening.dispositions)
         assert sorted(set(numbers(events))) == list(range(1, len(simulator.ledger) + 1))
         # A chat may be found while its notification still waits on the server, which then brings nothing new.
@@ -188,7 +188,7 @@ class Killer:
     async def _delivers(self) -> None:
         """Wait until this process has written to the audit file."""
         self._audit.read_on()
-        await eventually(self._audit.read_on, timeout_s=20.0, interval_s=0.005, what=self._listening.daemon.output)
+        await eventually(self._audit.read_on, interval_s=0.005, what=self._listening.daemon.output)
 
     async def _in_the_stream(self, _daemon: Daemon) -> None:
         await self._delivers()

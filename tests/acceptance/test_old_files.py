@@ -63,7 +63,7 @@ def run(start_command, old: Path):
 
     async def run(*words: str | Path) -> list[str]:
         command = await start_command(*words)
-        assert await command.wait(timeout_s=30.0) == 0, command.output()
+        assert await command.wait() == 0, command.output()
         return command.lines
 
     return run
@@ -177,4 +177,4 @@ async def test_a_changed_old_line_is_still_found(old: Path, start_command):
     rotated = trail(old)[0]
     rotated.write_bytes(rotated.read_bytes().replace(b'"code-3"', b'"code-9"', 1))
     command = await start_command("audit", "verify", "--pubkey", old / "dispositions.jsonl.pub", *trail(old))
-    assert await command.wait(timeout_s=30.0) == 1, command.output()
+    assert await command.wait() == 1, command.output()

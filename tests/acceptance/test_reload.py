@@ -154,6 +154,6 @@ async def test_a_secret_that_is_replaced_takes_effect_by_itself(installed, recei
     await installed.daemon.logged("sink_parked", sink="crm")
     receiver.answers = Answer()
     (installed.folder / "token").write_text("newer")
-    await installed.daemon.logged("credentials_renewed", of=["crm"], timeout_s=30.0)
+    await installed.daemon.logged("credentials_renewed", of=["crm"])
     posts = await receiver.received(3)
     assert posts[-1].headers["Authorization"] == "Bearer newer"

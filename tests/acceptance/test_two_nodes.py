@@ -28,5 +28,5 @@ async def test_it_is_said_that_the_login_cookie_is_not_honoured_and_nobody_logs_
             assert any(SAID in line["error"] for line in problems if line["reason"] == "unauthorized")
             assert after["logged_in"] <= 15, "each poll and each reading of the chats would have one of its own"
         checked = await start_command("check", "--connect", "--config", tmp_path / "listener.toml")
-        assert await checked.wait(timeout_s=30.0) == 78
+        assert await checked.wait() == 78
         assert SAID in "".join(checked.lines)

@@ -84,12 +84,27 @@ def test_accounts_are_those_of_tables_files_and_supervisors_or_not_known(tmp_pat
     assert set(place_of(config, None).accounts or ()) == {"agent1", "agent2", "agent3", "boss"}
 
 
-@pytest.mark.parametrize("command", [("status",), ("journal", "stats"), ("journal", "show"), ("dead-letters", "list")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status", "--path"),
+        ("journal", "show", "--path"),
+        ("dead-letters", "list", "--path"),
+        ("journal", "export", "--output"),
+        ("journal", "copy", "--to", "copy.db", "--from"),
+        ("journal", "copy", "--from", "journal.db", "--to"),
+        ("audit", "key"),
+        ("audit", "key", "a.jsonl", "--key-file"),
+        ("audit", "report", "a.jsonl", "--html"),
+        ("init",),
+    ],
+    ids=" ".join,
+)
 @pytest.mark.parametrize("path", [".", "/", "x" * 300], ids=["here", "root", "long"])
-def test_a_journal_that_no_file_can_be_is_wrong_usage(invoke, command, path):
-    result = invoke(*command, "--path", path)
+def test_what_no_file_can_be_called_is_wrong_usage(invoke, command, path):
+    result = invoke(*command, path)
     assert (result.exit_code, result.exception.__class__) == (2, SystemExit)
-    assert f"--path: {path}: no file can be called so" in " ".join(result.stderr.split())
+    assert f"{path}: no file can be called so" in " ".join(result.stderr.split())
 
 
 def test_who_is_configured_is_not_known_where_the_file_that_names_them_is_gone(config):

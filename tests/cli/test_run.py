@@ -4,7 +4,11 @@ import json
 import os
 import threading
 
-from listener.cli.run import _watched
+import pytest
+
+from listener.cli.run import _load_again, _watched
+from listener.daemon.assembly import load_checked
+from listener.errors import ConfigError
 from listener.simulator import Simulator
 from support.config import write_config
 
@@ -70,3 +74,7 @@ def test_a_configuration_that_comes_through_a_pipe_is_read_once_and_not_watched(
     writer.join()
     assert (settings.is_watched, watch) == (True, None)
     assert _watched(config)[1] is not None
+    assert _load_again(config) == load_checked(config)
+    for wrong in (pipe, tmp_path / "gone.toml"):
+        with pytest.raises(ConfigError, match=f"{wrong}: cannot be read: (it is not a regular file|No such file)"):
+            _load_again(wrong)  # a reload that waited for a writer would keep the process from ending

@@ -233,6 +233,18 @@ def test_a_password_with_a_blank_around_it_is_warned_of_and_not_shown(tmp_path: 
     ]
 
 
+def test_a_host_that_allows_fewer_files_than_there_are_sessions_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "agents.csv").write_text("username,password\n" + "".join(f"agent{n},x\n" for n in range(30)))
+    config = write_config(tmp_path, server={"url": "https://gws.example.com"}, accounts_file="agents.csv")
+    text = "accounts: 30 need a socket each, and this host lets a process open 40 files:"
+    text += " raise that (ulimit -Hn, LimitNOFILE) to 130 at least"
+    for limit in (40, 130, None):
+        monkeypatch.setattr("listener.daemon.preflight.allowed", lambda limit=limit: limit)
+        assert texts(warnings(parts_of(config))) == [text] * (limit == 40)
+
+
 @pytest.mark.parametrize(
     ("server", "told"),
     [

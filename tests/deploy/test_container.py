@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,7 +129,7 @@ class Container:
         return done.stdout + done.stderr
 
     async def logged(self, event: str, *, count: int = 1) -> None:
-        await eventually(lambda: self.log().count(f'"{event}"') >= count, timeout_s=30.0, interval_s=0.2, what=self.log)
+        await eventually(lambda: self.log().count(f'"{event}"') >= count, interval_s=0.2, what=self.log)
 
 
 @pytest.fixture
@@ -152,7 +151,7 @@ async def test_the_readmes_container_has_no_rights_and_does_its_work(podman: Pod
     container.site()
     await container.logged("subscribed")
     container.exec("disposition-listener", "set-disposition", "--config", CONFIG, CHAT, "sold")
-    text = await eventually(lambda: container.exec("cat", f"{STATE}/{AUDIT}"), timeout_s=15.0, interval_s=0.2)
+    text = await eventually(lambda: container.exec("cat", f"{STATE}/{AUDIT}"), interval_s=0.2)
     assert [json.loads(line)["data"]["disposition"] for line in text.splitlines()] == ["sold"]
     assert "running" in container.exec("disposition-listener", "sinks", "list", "--config", CONFIG)
 
@@ -173,10 +172,8 @@ async def test_it_takes_a_new_configuration_over_and_ends_when_it_is_told_to(pod
     await container.logged("http_listening")
     podman.run("kill", "--signal", "HUP", container.name)
     await container.logged("sinks_resumed")
-    began = time.monotonic()
     podman.run("stop", container.name)
-    assert time.monotonic() - began < 10.0
-    assert container.state()["ExitCode"] == 0
+    assert container.state()["ExitCode"] == 0, "it was not killed"
 
 
 def test_a_configuration_that_cannot_be_used_ends_it_with_78_and_says_why(podman: Podman, tmp_path: Path):

@@ -70,7 +70,7 @@ async def test_a_batch_that_is_too_large_for_a_frame_is_taken_by_long_polling(co
             await listening.heard([1])
             assert front.polls == []
             await cometd.publish(NUMBERED, count=2000, first=2, batch=2000)
-            await listening.heard(range(1, 2002), timeout_s=20.0)
+            await listening.heard(range(1, 2002))
             told = [line["error"] for line in listening.daemon.log if line["event"] == "session_problem"]
             (said,) = told
             assert said.endswith("(server.max_message_bytes): what it held is asked for by long-polling")
@@ -90,7 +90,7 @@ async def test_a_session_that_the_server_ends_is_begun_anew(cometd: BayeuxServer
         await cometd.publish(NUMBERED)
         await listening.heard([1])
         await cometd.disconnect()
-        await cometd.subscribed(timeout_s=20.0)
+        await cometd.subscribed()
         await cometd.publish(NUMBERED, first=2)
         await listening.heard([2])
         assert [gap["closedBy"] for gap in listening.gaps] == ["handshake"]

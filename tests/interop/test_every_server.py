@@ -109,7 +109,7 @@ async def test_a_thousand_arrive_complete_and_in_order(server: BayeuxServer, lis
     for first in range(1, 1001, 100):
         await server.publish(NUMBERED, count=100, first=first, batch=25)
         await listening.heard(range(first, first + 100))
-    await receiver.received(1000, timeout_s=30.0)
+    await receiver.received(1000)
     events = listening.events
     assert numbers(events) == list(range(1, 1001))
     assert [int(event["sequence"]) for event in events] == list(range(1, 1001))
@@ -125,7 +125,7 @@ async def test_a_restart_of_the_server_is_survived_and_on_record(server: BayeuxS
     await server.stop()
     down = datetime.now(UTC)
     await server.start()
-    await server.subscribed(timeout_s=20.0)
+    await server.subscribed()
     await server.publish(NUMBERED, count=5, first=6)
     await listening.heard(range(6, 11))
     assert listening.numbers == list(range(1, 11))
@@ -143,7 +143,7 @@ async def test_an_expired_session_is_survived_and_what_was_missed_lies_in_a_gap(
     await server.expire()
     missed = datetime.now(UTC)
     assert (await server.publish(NUMBERED, first=2))["subscribers"] == 0
-    await server.subscribed(timeout_s=20.0)
+    await server.subscribed()
     await server.publish(NUMBERED, first=3)
     await listening.heard([3])
     assert listening.numbers == [1, 3]
@@ -160,7 +160,7 @@ async def test_a_denied_handshake_is_asked_for_until_it_is_granted(server: Bayeu
     await listening.daemon.logged("session_problem", reason="handshake_refused")
     denied = datetime.now(UTC)
     await server.deny(deny=False)
-    await server.subscribed(timeout_s=30.0)
+    await server.subscribed()
     await server.publish(NUMBERED, count=3)
     await listening.heard([1, 2, 3])
     assert len(listening.gaps) == 1
@@ -176,7 +176,7 @@ async def test_failures_of_a_server_in_trouble_are_survived(server: BayeuxServer
     await server.fail(200, body="<html>down for maintenance</html>")
     await server.fail(302, headers={"Location": "/login"})
     await server.expire()
-    await server.subscribed(timeout_s=30.0)
+    await server.subscribed()
     await server.publish(NUMBERED, first=2)
     await listening.heard([2])
     assert listening.numbers == [1, 2]

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from listener.runtime.open_files import open_as_many_files_as_allowed
+from listener.runtime.open_files import allowed, open_as_many_files_as_allowed
 
 
 @pytest.fixture
@@ -19,6 +19,7 @@ def test_the_soft_limit_is_raised_to_what_the_host_allows(limits: tuple[int, int
     open_as_many_files_as_allowed()
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft == (65_536 if hard == resource.RLIM_INFINITY else min(65_536, hard))
+    assert allowed() == (None if hard == resource.RLIM_INFINITY else hard)
 
 
 def test_a_limit_that_is_high_enough_stays(limits: tuple[int, int]):

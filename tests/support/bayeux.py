@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import aiohttp
 import pytest
 
-from support.eventually import eventually
+from support.eventually import PATIENCE_S, eventually
 from support.process import Process
 
 SERVERS = Path(__file__).parents[1] / "interop" / "servers"
@@ -162,7 +162,7 @@ class BayeuxServer:
         """Counters, `deny`, `web_sockets` (open), `sessions` (ids), `subscriptions` (by channel)."""
         return await self.order("state")
 
-    async def subscribed(self, sessions: int = 1, *, channel: str = TOPIC, timeout_s: float = 10.0) -> None:
+    async def subscribed(self, sessions: int = 1, *, channel: str = TOPIC, timeout_s: float = PATIENCE_S) -> None:
         """Wait until this many sessions are subscribed."""
 
         async def enough() -> bool:

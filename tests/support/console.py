@@ -8,7 +8,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from listener.simulator import Simulator, SimulatorOptions
-from support.eventually import eventually
+from support.eventually import PATIENCE_S, eventually
 from support.fleet import Fleet
 from support.listening import Listening
 from support.pages import TOKEN
@@ -107,7 +107,7 @@ class Site:
             found = [event for event in self.listening.dispositions if event["subject"] == chat]
             return found if len(found) >= count else []
 
-        return await eventually(there, timeout_s=20.0, interval_s=0.1)
+        return await eventually(there, interval_s=0.1)
 
 
 class Reader:
@@ -189,7 +189,7 @@ class Reader:
             else:
                 self.complaints.append(message.text)
 
-    async def says(self, selector: str, text: str, *, timeout_s: float = 10.0) -> None:
+    async def says(self, selector: str, text: str, *, timeout_s: float = PATIENCE_S) -> None:
         """Wait until an element's visible text has this in it."""
 
         async def told() -> bool:
@@ -229,7 +229,7 @@ class Reader:
         """How many rows the table says that it has."""
         return int(await self.page.locator("#rows").get_attribute("aria-rowcount")) - 1
 
-    async def counts(self, number: int, *, timeout_s: float = 10.0) -> None:
+    async def counts(self, number: int, *, timeout_s: float = PATIENCE_S) -> None:
         """Wait until the table has so many rows."""
 
         async def there() -> bool:

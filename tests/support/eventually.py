@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+PATIENCE_S = 60.0  # for what takes a moment: a machine that is busy elsewhere is no failure
 
 
 async def eventually(
     probe: Callable[[], T | Awaitable[T]],
     *,
-    timeout_s: float = 10.0,
+    timeout_s: float = PATIENCE_S,
     interval_s: float = 0.01,
     what: str | Callable[[], str] = "",
 ) -> T:
@@ -34,7 +35,7 @@ async def eventually(
 
 
 async def comes_to(
-    probe: Callable[[], T | Awaitable[T]], wanted: T, *, timeout_s: float = 10.0, interval_s: float = 0.01
+    probe: Callable[[], T | Awaitable[T]], wanted: T, *, timeout_s: float = PATIENCE_S, interval_s: float = 0.01
 ) -> None:
     """Wait until `probe` answers `wanted`; a failure shows what it answered last."""
     last: list[T] = []

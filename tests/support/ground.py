@@ -32,7 +32,7 @@ from listener.simulator.wire import Call, Reply
 from support.books import Book, Till, differences
 from support.broker import is_stopped
 from support.config import write_config
-from support.eventually import eventually
+from support.eventually import PATIENCE_S, eventually
 from support.ledger import KEY, Publication, Publisher
 from support.oracle import Promise, Verdict, judge
 from support.postgresserver import PostgresServer
@@ -45,7 +45,6 @@ TICK_S = 0.01
 FOLLOW_S = 0.02
 UNDER_WAY_S = 0.05  # what a process sent before it stood still has arrived by then
 BEHIND = 1000  # events in the journal that are not at the sink: a machine that is no faster gets no more
-PATIENCE_S = 60.0  # a machine that has other things to do is no failure
 
 
 # Who wrote is what the connection is called, which the statements themselves know nothing of.
@@ -173,7 +172,7 @@ class Replica:
         """SIGTERM; it has to end well."""
         self.runs = False
         self.daemon.send_signal(signal.SIGTERM)
-        status = await self.daemon.wait(timeout_s=30.0)
+        status = await self.daemon.wait()
         assert status == 0, self.daemon.output()
 
     async def freeze(self) -> None:

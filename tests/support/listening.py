@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from support.config import audit_events, write_config
-from support.eventually import eventually
+from support.eventually import PATIENCE_S, eventually
 from support.notifications import with_data
 from support.process import Daemon
 from support.scrape import Scrape, scrape
@@ -91,7 +91,7 @@ class Listening:
         """The numbers of the `NUMBERED` notifications in the audit file, in its order, doubles and all."""
         return numbers(self.dispositions)
 
-    async def heard(self, wanted: Iterable[int], *, timeout_s: float = 15.0) -> None:
+    async def heard(self, wanted: Iterable[int], *, timeout_s: float = PATIENCE_S) -> None:
         """Wait until all of these numbers are in the audit file."""
         expected = set(wanted)
         await eventually(

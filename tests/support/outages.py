@@ -60,7 +60,7 @@ async def _worker(folder: Path, *, ack: bool, lengths: Sequence[float]) -> list[
         settings = {**server.settings, "url": link.url, "ack": ack}
         listening = await stack.enter_async_context(Listening(folder, server=settings, accounts=accounts))
         await listening.start()
-        await server.subscribed(ACCOUNTS, timeout_s=30.0)
+        await server.subscribed(ACCOUNTS)
         numbers = itertools.count(1)
         return [await _outage(server, link, listening, numbers, length) for length in lengths]
 

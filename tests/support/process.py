@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import listener
-from support.eventually import eventually
+from support.eventually import PATIENCE_S, eventually
 
 SOURCE = Path(listener.__file__).parents[1]
 MAX_LINE = 2**24
@@ -87,7 +87,7 @@ class Process:
         """The last lines, for a failure's text."""
         return "\n".join([" ".join(self.argv), *self.lines[-40:]])
 
-    async def line(self, matches: Callable[[str], Any], *, count: int = 1, timeout_s: float = 10.0) -> str:
+    async def line(self, matches: Callable[[str], Any], *, count: int = 1, timeout_s: float = PATIENCE_S) -> str:
         """The `count`-th line that matches, of all since the start. Fails at once when the process ended without it."""
         hits: list[str] = []
         seen = 0
@@ -114,7 +114,7 @@ class Process:
             self._running().kill()
         await self.wait()
 
-    async def wait(self, *, timeout_s: float = 15.0) -> int:
+    async def wait(self, *, timeout_s: float = PATIENCE_S) -> int:
         """The exit status, once all output has been collected. Fails when it still runs after `timeout_s`."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -173,7 +173,9 @@ class Daemon(Command):
         """Every log line so far."""
         return [json.loads(line) for line in self.lines if line.startswith("{")]
 
-    async def logged(self, event: str, *, count: int = 1, timeout_s: float = 15.0, **fields: Any) -> dict[str, Any]:
+    async def logged(
+        self, event: str, *, count: int = 1, timeout_s: float = PATIENCE_S, **fields: Any
+    ) -> dict[str, Any]:
         """The `count`-th log line with this event name and these fields, of all since the start."""
 
         def matches(line: str) -> bool:

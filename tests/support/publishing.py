@@ -63,5 +63,9 @@ class SimulatedSite:
     async def sessions(self) -> int:
         return len(self._simulator.state()["sessions"])
 
+    def expire(self) -> None:
+        """All sessions are over, as if nobody had polled for long."""
+        self._simulator.control("expire")
+
     async def handshakes(self) -> int:
         return self._simulator.state()["handshakes"]

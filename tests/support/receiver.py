@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from support.eventually import eventually
+from support.eventually import PATIENCE_S, eventually
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +80,7 @@ class Receiver:
         self._script.clear()
         self.answers, self.judge = Answer(), None
 
-    async def received(self, count: int, *, timeout_s: float = 10.0) -> list[Post]:
+    async def received(self, count: int, *, timeout_s: float = PATIENCE_S) -> list[Post]:
         """All POSTs, once there are at least `count`."""
         await eventually(
             lambda: len(self.posts) >= count, timeout_s=timeout_s, what=lambda: f"{len(self.posts)} of {count} POSTs"

@@ -123,7 +123,7 @@ class Service:
         return [event["data"].get("disposition") for event in self.events()]
 
     async def heard(self, code: str) -> None:
-        await eventually(lambda: code in self.codes(), timeout_s=30.0, what=lambda: f"{code} in {self.codes()}")
+        await eventually(lambda: code in self.codes(), what=lambda: f"{code} in {self.codes()}")
 
 
 def _replaced(path: Path, text: str) -> bool:
@@ -147,7 +147,7 @@ class Site:
         async def answers() -> bool:
             return (await self._box.attempt("curl", "-sf", f"{SITE}/control/state"))[0] == 0
 
-        await eventually(answers, timeout_s=30.0, interval_s=0.1)
+        await eventually(answers, interval_s=0.1)
 
     async def control(self, order: str, **members: Any) -> Mapping[str, Any]:
         """Have a fault happen; see `listener/simulator/control.py`."""

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from support.eventually import PATIENCE_S
+
 
 class Message(NamedTuple):
     """One message; a comment has neither name nor data."""
@@ -23,7 +25,7 @@ class Stream:
         self.retry: str | None = None
         self._rest = b""
 
-    async def message(self, *, timeout_s: float = 10.0) -> Message:
+    async def message(self, *, timeout_s: float = PATIENCE_S) -> Message:
         """The next message or comment. Raises EOFError: the stream is over."""
         fields: dict[str, str] = {}
         async with asyncio.timeout(timeout_s):
@@ -33,7 +35,7 @@ class Stream:
         self.retry = fields.get("retry", self.retry)
         return Message(fields.get("event", ""), json.loads(fields.get("data", "null")), fields.get("id"))
 
-    async def events(self, count: int, *, timeout_s: float = 10.0) -> list[dict[str, Any]]:
+    async def events(self, count: int, *, timeout_s: float = PATIENCE_S) -> list[dict[str, Any]]:
         """The next events, out of as many messages as it takes."""
         events: list[dict[str, Any]] = []
         while len(events) < count:

@@ -102,7 +102,7 @@ class SystemdBox:
             status, state = await self.attempt("systemctl", "is-system-running")
             return status == 0 or state.strip() == "degraded"
 
-        await eventually(up, timeout_s=30.0, interval_s=0.05, what=self._holder.output)
+        await eventually(up, interval_s=0.05, what=self._holder.output)
 
     def path(self, inside: str) -> Path:
         """A file of the box for who is outside. Symbolic links that begin with / lead astray."""

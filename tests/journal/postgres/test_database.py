@@ -14,6 +14,7 @@ from listener.model.event import JournalBatch, LastValue, SessionState
 from listener.model.replica import Offer
 from listener.testing import sample_event
 from support.eventually import eventually
+from support.faultproxy import FaultProxy
 from support.pgbouncer import PgBouncer
 from support.postgresjournal import HalfSent, PostgresWorld, fenced
 from support.postgresserver import PostgresServer
@@ -182,17 +183,21 @@ async def test_a_client_that_froze_with_the_lock_on_membership_stops_nobody(worl
     frozen = await freeze(two.me, statement.format(schema=world.schema, me=two.me))
     beating(one)
     began = time.monotonic()
-    await eventually(lambda: "account/a" in one.held, what="what the frozen one had is taken over", timeout_s=30)
+    await eventually(lambda: "account/a" in one.held, what="what the frozen one had is taken over")
     print(f"taken over after {time.monotonic() - began:.2f} s, longest beat {max(one.beats):.2f} s")
     with pytest.raises(ConnectionError):
         await asyncio.to_thread(frozen.go_on)
 
 
+def session(account):
+    return SessionState(
+        account=account, url="u", topic="t", client_id="c", connection_type="long-polling", ack=1, seen_ms=0
+    )
+
+
 async def test_a_session_grows_older_while_its_append_waits_for_the_gate(world):
     one = await Replica.of(world, "one")
-    state = SessionState(
-        account="a", url="u", topic="t", client_id="c", connection_type="long-polling", ack=1, seen_ms=0
-    )
+    state = session("a")
     async with world.server.client() as gate:
         await gate.execute(f"BEGIN; UPDATE {world.schema}.head SET revision = revision")  # noqa: S608 - the tests' own table
         began = time.monotonic()
@@ -202,6 +207,23 @@ async def test_a_session_grows_older_while_its_append_waits_for_the_gate(world):
         await appending
     ((_, age_ms),) = await one.database.sessions()
     assert 1_000 < age_ms < 200 + (time.monotonic() - began) * 1000
+
+
+async def test_a_session_grows_older_while_its_append_is_on_its_way(world):
+    """A gap that another replica records begins no later than it did."""
+    async with FaultProxy(world.server.port) as link:
+        one, two = await Replica.of(world, "one", port=link.port), await world.opened()
+        await one.append("before")
+        began = time.monotonic()
+        await one.database.beat(one.me, seen=0)
+        with link.latency(0.3):
+            batch = JournalBatch(sessions=tuple(session(account) for account in "ab"))
+            await one.database.append(one.me, 2, batch, {}, {"a": 100, "b": 900})
+        ages = {state.account: age_ms for state, age_ms in await two.sessions()}
+        ended = time.monotonic()
+        for account, age_ms in (("a", 100), ("b", 900)):
+            assert age_ms + 600 <= ages[account] <= age_ms + 5 + (ended - began) * 1000
+        await one.database.close()
 
 
 @pytest.mark.long
@@ -236,11 +258,9 @@ async def test_an_append_whose_connection_is_ended_is_uncertain_and_its_number_s
     frozen = await freeze(two.me, append_statement(world.schema, two.me))
     batch = JournalBatch(events=(event("a"),))
     waiting = asyncio.create_task(one.database.append(one.me, 1, batch, {}, {}))
-    await asyncio.sleep(0.3)
-    (ended,) = await world.server.fetch(
-        f"SELECT pg_terminate_backend(pid) FROM ({SESSIONS.format(one.me)}) session WHERE wait_event_type = 'Lock'"  # noqa: S608 - ours
-    )
-    assert ended[0]
+    end = f"SELECT pg_terminate_backend(pid) FROM ({SESSIONS.format(one.me)}) session WHERE wait_event_type = 'Lock'"  # noqa: S608 - ours
+    ((ended,),) = await eventually(lambda: world.server.fetch(end), what="it waits for the gate")
+    assert ended
     with pytest.raises(JournalUncertain):
         await waiting
     await asyncio.to_thread(frozen.go_on)
@@ -249,15 +269,17 @@ async def test_an_append_whose_connection_is_ended_is_uncertain_and_its_number_s
     assert len(await one.database.read(0, 10)) == 2
 
 
-async def test_an_append_that_takes_too_long_is_uncertain_and_leaves_no_session_behind(world):
-    one, two = await Replica.of(world, "one", timeout_s=0.5), await Replica.of(world, "two")
+async def test_an_append_that_takes_too_long_is_uncertain_and_leaves_no_session_behind(world, monkeypatch):
+    one, two = await Replica.of(world, "one"), await Replica.of(world, "two")
     await one.append("a")
     named = SESSIONS.format(one.me)
     ((stopped, _),) = await world.server.fetch(named)
     os.kill(stopped, signal.SIGSTOP)
     try:
-        with pytest.raises(JournalUncertain, match="no answer in time"):
-            await one.database.append(one.me, 2, JournalBatch(events=(event("b"),)), {}, {})
+        with monkeypatch.context() as patched:
+            patched.setattr(one.database._appends, "_options", world.options(timeout_s=0.5))
+            with pytest.raises(JournalUncertain, match="no answer in time"):
+                await one.database.append(one.me, 2, JournalBatch(events=(event("b"),)), {}, {})
         assert (await one.database.append(one.me, 2, JournalBatch(events=(event("b"),)), {}, {})).last_sequence == 2
         assert await two.append("c") == 3
     finally:

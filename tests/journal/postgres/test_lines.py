@@ -94,7 +94,9 @@ async def test_a_deadlock_is_tried_again(lines, server, world):
 
 
 async def test_a_statement_that_the_server_ends_for_its_time_was_not_done(world):
-    lines = Lines(world.options(timeout_s=0.5), size=1, name=lambda: "any")
+    lines = Lines(world.options(timeout_s=10.0), size=1, name=lambda: "any")
+    assert [tuple(row) for row in await lines.fetch("SHOW statement_timeout")] == [("8s",)], "before the client's"
+    await lines.fetch("SELECT set_config('statement_timeout', '50', false)")  # or it would be waited for
     with pytest.raises(JournalError, match="57014") as raised:
         await lines.fetch("SELECT pg_sleep(30)")
     assert not isinstance(raised.value, JournalUncertain)

@@ -1,6 +1,7 @@
 """What the tests of the console share, because it takes seconds: a browser, a page that is open, daemons.
 
-Tests share what is recorded, too: each has chats of its own, and filters.
+Tests share what is recorded, too: each has chats of its own, and filters. All of it ends with the last test of the
+folder, which is a package for that: an open page goes on working while other tests run.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,20 +20,20 @@ Look = Callable[..., Awaitable[Reader]]
 MANY = 10_300
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     async with Browser() as browser:
         yield browser
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """A daemon that asks for a token, with two agents and two keys. Tests leave it as it is."""
     async with Site(tmp_path_factory.mktemp("site"), disposition={"keys": KEYS, "participants": "all"}) as site:
         yield site
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def battered(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """One that tests kill, lock and make wait; see `rough`."""
     async with Site(tmp_path_factory.mktemp("rough")) as site:
@@ -47,7 +48,7 @@ async def rough(battered: Site) -> AsyncIterator[Site]:
     battered.receiver.mend()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def crowded(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """Ten thousand and three hundred rows: the chats `crowd` (T…) and, in the middle of it, `long` (L0 to L149)."""
     async with Site(tmp_path_factory.mktemp("crowded")) as site:
@@ -89,7 +90,7 @@ async def look(browser: Browser) -> AsyncIterator[Look]:
         assert [reader.complaints for reader in readers if reader.complaints] == []
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def opened(browser: Browser, site: Site) -> Reader:
     return await Reader(site, await browser.page(timezone_id="Asia/Kolkata")).open()
 

@@ -40,7 +40,7 @@ async def test_the_numbers_are_those_of_what_was_set_and_repetitions_do_not_coun
     await site.recorded(chat, 3 * sum(CODES.values()))
     wanted = {"(cleared)": 36, "C-A": 8, "C-B": 7, "C-C": 6, "C-D": 5, "C-E": 4, "other": 3 + 2 + 1}
 
-    await comes_to(lambda: legend(reader), wanted, timeout_s=15.0)
+    await comes_to(lambda: legend(reader), wanted)
     assert await bars(reader) == wanted
     assert f"{changes} changes among 108 loaded rows, " in await reader.text("#codes-range")
     assert await reader.page.locator("#chart [fill^='url(#look']").count() > 6

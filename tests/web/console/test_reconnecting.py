@@ -46,7 +46,7 @@ async def test_a_killed_daemon_is_told_of_and_its_rows_go_on_where_they_were(rou
     assert await reader.page.title() == "No answer · Disposition listener"
     site.set(chat, "K8", "K9")
     await site.start()
-    await reader.says("#connection-word", "Live", timeout_s=15.0)
+    await reader.says("#connection-word", "Live")
     await reader.says("#accounts-told", "2 of 2 accounts subscribed.")
     assert await reader.text("#verdict-word") != "Not known"
     site.set(chat, "K10", "K11")
@@ -69,7 +69,7 @@ async def test_a_connection_that_breaks_in_the_middle_of_a_message_costs_no_row(
             site.set(chat, f"B{number}")
             link.reset() if number == 5 else None
         await site.recorded(chat, 8)
-        await reader.counts(8, timeout_s=20.0)
+        await reader.counts(8)
         link.heal()
         assert codes(await reader.rows()) == [f"B{number}" for number in range(8)]
         await reader.says("#connection-word", "Live")
@@ -106,7 +106,7 @@ async def test_another_journal_begins_anew(rough: Site, look):
         path.unlink()
     await site.start()
     site.set(chat, "B1")
-    await reader.says("#connection-word", "Live", timeout_s=15.0)
+    await reader.says("#connection-word", "Live")
     await reader.shows("A3 → B1")
 
 
