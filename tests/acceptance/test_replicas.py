@@ -22,7 +22,7 @@ from support.wallclock import WallClock
 
 WITHIN_S = 15.0  # others have taken over, on a machine that has other things to do; the simulation holds them to less
 PATIENT = {"lease_s": 3.0}  # [journal] of replicas that are to outlast a machine that stands still for a moment
-RATE = 200  # dispositions a second
+RATE = 100  # dispositions a second
 HOUR_S = 3600
 many = [pytest.mark.long, pytest.mark.timeout(1800)]
 long = [pytest.mark.long, pytest.mark.timeout(300)]
@@ -177,8 +177,9 @@ async def test_a_replica_that_cannot_reach_the_database_is_succeeded(
             loss = await ground.lose(replica, lose)
             await asyncio.sleep(1.0)
             await cut.aclose()
+            await replica.daemon.logged("starting_over")
             replica.runs = True
-            await ground.fair()
+        await ground.fair()  # what comes and goes by way of this process leaves a busy machine no time for a lease
         await ground.drain()
         print(f"first commits by the next owners: {spread(loss.committed.values())}", ground.report(), sep="\n")
         assert loss.whole <= WITHIN_S + 1.0
