@@ -1,7 +1,7 @@
 """What the tests of the console share, because it takes seconds: a browser, a page that is open, daemons.
 
-Tests share what is recorded, too: each has chats of its own, and filters. All of it ends with the last test of the folder,
-which is a package for that: an open page goes on working while other tests run.
+Tests share what is recorded, too: each has chats of its own, and filters. All of it ends with the last test of the
+folder, which is a package for that: an open page goes on working while other tests run.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
