@@ -24,7 +24,7 @@ ListenerError
       NoBayeux              the body is something else, such as a page
   ControlError              the control socket: a command was refused, or not answered
     NoDaemon                no daemon listens there
-    DaemonEnded             the daemon ended before it answered
+    DaemonEnded             the daemon closed the connection before it answered
     NotPossible             a sink cannot do it: for what it is, for what it does, or since another replica has it
   HttpRefused               a request to our own HTTP side is refused; `reason` is a metric label
   NotificationRefused       one notification cannot be used; `reason` is a metric label
@@ -243,7 +243,7 @@ class NoDaemon(ControlError):
 
 
 class DaemonEnded(ControlError):
-    """The daemon ended before it answered a command; it may have executed it."""
+    """The daemon closed the connection before it answered a command; it may have executed it."""
 
 
 class NotPossible(ControlError):

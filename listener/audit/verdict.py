@@ -192,7 +192,7 @@ class Verdict:
             yield f"the trail was altered: {len(self.findings)} finding{'s'[: len(self.findings) != 1]}"
         trusted = [one for one in self.keys if one.trust in (Trust.GIVEN, Trust.INTRODUCED)]
         if not any(map(_is_signed, self.stretches)):
-            yield "nothing here is proven: " + self._why_nothing(trusted)
+            yield self._why_nothing(trusted)
         elif not trusted:
             yield "the key lies beside the files: it proves nothing against anyone who can write there (give --pubkey)"
         if any(map(_is_signed, self.stretches)):
@@ -210,10 +210,12 @@ class Verdict:
         if self.first is None:
             return "no line is a record of a chain"
         if not self.keys:
-            return "there are no checkpoints, and no key"
+            return "nothing is signed: there are no checkpoints, and no key"
         if not any(one.checkpoints for one in trusted):
-            return "there is no checkpoint by " + (" or ".join(one.label for one in trusted) or "a trusted key")
-        return "no checkpoint fits the lines"
+            return "nothing is signed: there is no checkpoint by " + (
+                " or ".join(one.label for one in trusted) or "a trusted key"
+            )
+        return "nothing is signed: no checkpoint fits the lines"
 
     def _doubtful_stretches(self, tolerance: Tolerance) -> Iterator[str]:
         last = max(place for place, one in enumerate(self.stretches) if _is_signed(one))
@@ -227,7 +229,7 @@ class Verdict:
                 names = " and ".join(key.label for key in strangers)
                 yield f"{_of(one)} chained, but the checkpoints behind are by {names}, and not by a trusted key"
             elif one.proof is Proof.CHAINED and tail > tolerance.unsigned:
-                yield f"{_of(one)} chained, but not signed yet (see --max-unsigned)"
+                yield f"{_of(one)} chained, but not signed" + ("" if self.findings else " yet (see --max-unsigned)")
             elif one.proof is Proof.NONE and not older:
                 yield f"{_of(one)} not proven"
             elif one.proof is Proof.NONE and one.lines > tolerance.unchained:

@@ -180,7 +180,7 @@ class _Ring:
                 self.heads[key.label].add(note.head)
                 self.files.add(place.file)
             if signers and size in sizes and sizes[size][1].head != note.head:
-                text = f"two histories of {size} records were signed, the other one in {sizes[size][0]}"
+                text = f"two histories of {size} records were signed, the other one by {_note(sizes[size][0])}"
                 self.findings.append(Finding(Kind.FORKED, place, text))
             elif signers and size not in sizes:
                 sizes[size] = (place, note)
@@ -194,12 +194,16 @@ def _contradictions(
     for place, note in reversed(signed):
         for head, where in found.get(note.head.size, ()):
             if head != note.head:
-                text = f"another record {head.size - 1} was signed in {place}"
+                text = f"this is not the record {head.size - 1} that {_note(place)} has signed"
                 yield Finding(Kind.FORKED, where, text)
     if signed and (missing := signed[0][1].head.size - size) > 0:
         place = signed[0][0]
-        text = f"the trail ends with {size} records, {missing} fewer than were signed in {place}"
+        text = f"the trail ends with {size} records, {missing} fewer than {_note(place)} has signed"
         yield Finding(Kind.CUT, last_place or place, text)
+
+
+def _note(place: Location) -> str:
+    return f"checkpoint {place.line} of {place.file}"
 
 
 def _readable(paths: Iterable[Path]) -> Iterator[VerifierKey]:

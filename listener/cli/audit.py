@@ -24,7 +24,7 @@ from listener.audit.periods import Calendar
 from listener.audit.picking import Wanted
 from listener.audit.preface import Preface, preface
 from listener.audit.reading import AuditFile
-from listener.audit.report import Reading, Report, Summary
+from listener.audit.report import NOT_KNOWN, Reading, Report, Summary
 from listener.audit.signer import make_successor
 from listener.audit.verdict import Tolerance, Verdict
 from listener.audit.verify import gather, verify
@@ -138,7 +138,7 @@ class NotProven(ListenerError):
 
 def _not_proven(doubts: Sequence[str]) -> NotProven:
     more = [f"and {len(doubts) - _TOLD} more reasons"] if len(doubts) > _TOLD else []
-    return NotProven("; ".join(map(printable, [*doubts[:_TOLD], *more])))
+    return NotProven("not proven: " + "; ".join(map(printable, [*doubts[:_TOLD], *more])))
 
 
 def verify_trail(
@@ -179,6 +179,8 @@ def verify_trail(
     else:
         print_verdict(verdict)
         print(f"{verdict.records} records in {time.monotonic() - began_s:.1f} s")
+        if verdict.is_proven(asked):
+            print(printable(preface(verdict, asked, coverage=NOT_KNOWN, zone="UTC").verdict))
     if doubts := list(verdict.doubts(asked)):
         raise _not_proven(doubts)
 

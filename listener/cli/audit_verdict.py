@@ -8,10 +8,10 @@ from listener.model.escaping import printable
 
 _SHOWN = 100  # findings, and stretches; a trail with more is not worth reading further
 _TRUSTED = {
-    Trust.GIVEN: "given",
-    Trust.INTRODUCED: "introduced",
-    Trust.BESIDE: "found beside the files, where whoever can change them can exchange it",
-    Trust.UNKNOWN: "unknown",
+    Trust.GIVEN: "trusted, as it was given",
+    Trust.INTRODUCED: "trusted, as it was introduced",
+    Trust.BESIDE: "not trusted: it was found beside the files, where whoever can change them can exchange it",
+    Trust.UNKNOWN: "not trusted, and not looked at",
 }
 
 
@@ -30,19 +30,22 @@ def _in_words(verdict: Verdict) -> Iterator[str]:
         by = f" by {key.introduced_by}" if key.introduced_by is not None else ""
         reach = f", up to record {key.signed - 1}" if key.signed else ""
         yield f"key {key.label}: {_TRUSTED[key.trust]}{by}; checkpoints: {key.checkpoints}{reach}"
+    trusted = {key.label for key in verdict.keys if key.trust is not Trust.BESIDE}
     for one in verdict.stretches[:_SHOWN]:
         what = f"records {one.records.first} to {one.records.last}" if one.records is not None else "lines of no chain"
-        yield f"{what}, {one.first} to {one.last}: {_proof_of(one)}"
+        yield f"{what}, {one.first} to {one.last}: {_proof_of(one, trusted)}"
     if len(verdict.stretches) > _SHOWN:
         yield f"… and {len(verdict.stretches) - _SHOWN} more"
 
 
-def _proof_of(one: Stretch) -> str:
+def _proof_of(one: Stretch, trusted: set[str]) -> str:
+    lines = f"{one.lines} line{'s'[: one.lines != 1]}"
     if one.proof is Proof.SIGNED:
-        return f"signed by {' and '.join(one.keys)}"
+        doubt = "" if trusted.intersection(one.keys) else ", which is not trusted"
+        return f"signed by {' and '.join(one.keys)}{doubt}"
     if one.proof is Proof.CHAINED:
-        return f"chained, not signed ({one.lines} lines)"
-    return f"not proven ({one.lines} lines)"
+        return f"chained, not signed ({lines})"
+    return f"not proven ({lines})"
 
 
 def verdict_json(verdict: Verdict, asked: Tolerance) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from listener.daemon.control import (
     Resumed,
     ResumeLane,
     ask,
+    ask_twice,
 )
-from listener.errors import DaemonEnded, NoDaemon
+from listener.errors import NoDaemon
 from listener.model.event import DeadLetterFilter, LaneStatus
 from listener.model.filter import ControlFilter
 
@@ -94,6 +95,6 @@ def lanes(journal: Journal) -> list[LaneStatus] | None:
     if isinstance(journal, Shared):
         return shared.lanes(journal)
     try:
-        return list(ask(journal, ListLanes(), LaneList).lanes)
-    except (NoDaemon, DaemonEnded):
+        return list(ask_twice(journal, ListLanes(), LaneList).lanes)
+    except NoDaemon:
         return None

@@ -23,8 +23,8 @@ from listener.cli.shared import Shared
 from listener.cli.standing import lines
 from listener.config.loading import default_file
 from listener.daemon import at_rest
-from listener.daemon.control import Summarize, ask
-from listener.errors import DaemonEnded, ListenerError, NoDaemon
+from listener.daemon.control import Summarize, ask_twice
+from listener.errors import ListenerError, NoDaemon
 from listener.model.alike import alike
 from listener.web.summary import Summary
 
@@ -86,8 +86,8 @@ def summary_of(place: Place) -> tuple[Summary, bool]:
     if isinstance(journal, Shared):
         return journal.ask(lambda database: at_rest.of_database(database, kinds))
     try:
-        return ask(journal, Summarize(), Summary), True
-    except (NoDaemon, DaemonEnded):
+        return ask_twice(journal, Summarize(), Summary), True
+    except NoDaemon:
         return at_rest.of_file(journal, kinds, place.accounts), False
 
 

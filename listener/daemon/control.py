@@ -356,7 +356,7 @@ def ask(journal: Path, command: Command, expected: type[T], *, timeout_s: float 
 
     Raises:
         NoDaemon: no daemon listens there.
-        DaemonEnded: the daemon ended in the middle; it may have executed the command.
+        DaemonEnded: the daemon closed the connection in the middle; it may have executed the command.
         ControlError: the daemon refused, with its own text; or there was no usable answer.
     """
     path = socket_path(journal)
@@ -375,8 +375,19 @@ def ask(journal: Path, command: Command, expected: type[T], *, timeout_s: float 
         except OSError as exc:
             raise ControlError(f"the daemon at {path} does not answer: {exc.strerror or exc}") from exc
     if not line:
-        raise DaemonEnded(f"the daemon at {path} ended before it answered; the command may have been executed")
+        why = "it ended, or has too many open files; the command may have been executed"
+        raise DaemonEnded(f"the daemon at {path} closed the connection before it answered: {why}")
     return _result(line, path, expected)
+
+
+def ask_twice(journal: Path, command: Command, expected: type[T]) -> T:
+    """As `ask`, of a command that changes nothing: once more where the daemon closed the connection.
+
+    It does so as it ends, and then there is none the second time; or since it may open no more files.
+    """
+    with suppress(DaemonEnded):
+        return ask(journal, command, expected)
+    return ask(journal, command, expected)
 
 
 def _received_line(connection: socket.socket) -> bytes:

@@ -52,7 +52,7 @@ class CookieJar(AbstractCookieJar):
     """The cookies of one client: each is kept until the server deletes or replaces it, see `without_date`.
 
     What goes by a `Set-Cookie` and what goes along with a request is decided by aiohttp's own jar. One that is kept
-    takes 3 KB, so it is filled when it is asked, which is seldom: the head of a poll is kept.
+    takes 3 KB, so it is filled when it is asked, which is seldom: what it decides is the same for many accounts.
 
     Attributes:
         changes: how often anything has changed in it.
@@ -112,12 +112,18 @@ class CookieJar(AbstractCookieJar):
 
     def filter_cookies(self, request_url: URL = _NO_URL) -> "BaseCookie[str]":
         """See aiohttp."""
-        return self._filled().filter_cookies(request_url)
+        found: SimpleCookie = SimpleCookie()
+        for name, value in self._sent_to(request_url):
+            found[name] = _morsel(name, value)
+        return found
 
     def header(self, url: URL) -> str:
         """What a request to this URL says of them; empty if nothing."""
+        return "; ".join([f"{name}={value}" for name, value in self._sent_to(url)])
+
+    def _sent_to(self, url: URL) -> list[tuple[str, str]]:
         shape = tuple([(name, domain, path) for name, _, domain, path in self.content])
-        return "; ".join([f"{name}={self.content[place][1]}" for name, place in _sent(shape, self._marks, url)])
+        return [(name, self.content[place][1]) for name, place in _sent(shape, self._marks, url)]
 
     def _keep(self, change: Callable[[aiohttp.CookieJar], None]) -> None:
         jar = self._filled()
@@ -133,12 +139,17 @@ class CookieJar(AbstractCookieJar):
         return _jar(self.content, self._marks)
 
 
+def _morsel(name: str, value: str) -> Morsel[str]:
+    morsel: Morsel[str] = Morsel()
+    # What unpickling one does: Python refuses to create some names and values that servers use.
+    morsel.__setstate__({"key": name, "value": value, "coded_value": value})  # type: ignore[attr-defined]
+    return morsel
+
+
 def _jar(cookies: Cookies, marks: _Marks) -> aiohttp.CookieJar:
     jar = aiohttp.CookieJar(unsafe=CookieJar.unsafe, quote_cookie=CookieJar.quote_cookie)
     for (name, value, domain, path), (is_secure, is_of_host) in zip(cookies, marks, strict=True):
-        morsel: Morsel[str] = Morsel()
-        # What unpickling one does: Python refuses to create some names and values that servers use.
-        morsel.__setstate__({"key": name, "value": value, "coded_value": value})  # type: ignore[attr-defined]
+        morsel = _morsel(name, value)
         morsel["path"], morsel["secure"], morsel["domain"] = path, is_secure, "" if is_of_host else domain
         jar.update_cookies([(name, morsel)], URL.build(scheme="https", host=domain) if domain else _NO_URL)
     return jar

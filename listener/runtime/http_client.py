@@ -38,6 +38,7 @@ _SLICE_OF_FRAMES = 4 * 2**10  # 16 KiB may hold 8,000 frames of a websocket, 35 
 _NO_ROOM = bytearray()
 E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
+_ANNOUNCED = re.compile(rb"\n(content-length:[ \t]*[1-9]|transfer-encoding:)", re.IGNORECASE)  # a body
 _TEXT_CHARACTERS = 200
 _URL = re.compile(r"\w+://\S*")
 
@@ -114,6 +115,8 @@ class Inlet(asyncio.BufferedProtocol):
         data = bytes(memoryview(self._room)[:nbytes])
         self._room = _NO_ROOM
         if self._head_bytes is not None:
+            if not self._head_bytes and data[8:12] == b" 204":
+                data = self._without_body(data)
             self._head_bytes += nbytes
         self._behind.data_received(data)
         if self._head_bytes is not None and self._head_bytes > LARGEST_HEAD:
@@ -121,6 +124,13 @@ class Inlet(asyncio.BufferedProtocol):
         if self._head_bytes is not None and self._behind.exception() is None:
             _, end, begun = data.rpartition(b"\n")
             self._line = begun[:_SLICE] if end else (self._line + data)[:_SLICE]
+
+    def _without_body(self, data: bytes) -> bytes:
+        """A 204 ends with its head, whatever that says; what follows is no answer to anything (RFC 9112, 6.3)."""
+        head, end, rest = data.partition(b"\r\n\r\n")
+        if rest or _ANNOUNCED.search(head):
+            self._behind.force_close()  # nobody knows where the next answer would begin
+        return head + end
 
     def _look_again(self) -> None:
         """Give up if the head is not over in the next step of the loop; nothing more is read until then.
@@ -240,6 +250,15 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(limit=limit, ssl=tls, keepalive_timeout=keepalive_s, socket_factory=new_socket)
         self.proxy = proxy
         self.keepalive_s = keepalive_s
+        self._target: aiohttp.ClientRequest | None = None
+
+    def target(self, url: URL) -> aiohttp.ClientRequest:
+        """A POST to it, to connect by, and for what is the same in all: one for all sessions, led through the proxy."""
+        if self._target is None or self._target.url != url:
+            self._target = aiohttp.ClientRequest(hdrs.METH_POST, url, loop=asyncio.get_running_loop())
+        if self.proxy is not None:
+            self.proxy.lead(self._target)
+        return self._target
 
     async def connect(self, req: aiohttp.ClientRequest, *args: Any, **more: Any) -> Connection:
         """See aiohttp."""
@@ -253,6 +272,26 @@ class Connector(aiohttp.TCPConnector):
         except (HeadTooLarge, aiohttp.ClientResponseError) as exc:
             why = str(exc) if isinstance(exc, HeadTooLarge) else "a head that is no HTTP, or a header above 8 KiB"
             raise aiohttp.ClientHttpProxyError(req.request_info, (), status=0, message=why) from bare(exc)
+
+    async def _wrap_create_connection(self, *args: Any, **more: Any) -> tuple[asyncio.Transport, ResponseHandler]:
+        """See aiohttp, which connects a socket and hands it to the loop: that does both for less, to one address."""
+        if len(more["addr_infos"]) > 1 or self._socket_factory is not None:
+            return await super()._wrap_create_connection(*args, **more)
+        [new_protocol], [(*_, (host, port, *_))] = args, more["addr_infos"]
+        loop, key, tls = asyncio.get_running_loop(), more["req"].connection_key, more["ssl"]
+        try:
+            async with asyncio.timeout(more["timeout"].sock_connect):
+                return await loop.create_connection(
+                    new_protocol, host, port, ssl=tls, server_hostname=more["server_hostname"]
+                )
+        except ssl.SSLCertVerificationError as exc:
+            raise aiohttp.ClientConnectorCertificateError(key, exc) from exc
+        except ssl.SSLError as exc:
+            raise aiohttp.ClientConnectorSSLError(key, exc) from exc
+        except OSError as exc:
+            if exc.errno is None and isinstance(exc, TimeoutError):
+                raise
+            raise more["client_error"](key, exc) from exc
 
     async def _create_direct_connection(self, *args: Any, **more: Any) -> tuple[asyncio.Transport, ResponseHandler]:
         """See aiohttp, which names no other place where the answer to CONNECT can be watched."""

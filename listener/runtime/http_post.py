@@ -117,7 +117,7 @@ class Poster:
         return None
 
     async def _connect(self, timeout_s: float) -> "_Line":
-        target = aiohttp.ClientRequest(hdrs.METH_POST, self._url, loop=asyncio.get_running_loop())
+        target = self._connector.target(self._url)
         timeout = aiohttp.ClientTimeout(total=None, connect=timeout_s)
         try:
             connection = await self._connector.connect(target, [], timeout)
@@ -134,26 +134,24 @@ class Poster:
         proxy = self._connector.proxy
         made_of = headers, self._jar.changes, proxy and proxy.headers
         if made_of != self._made_of:
-            request = self._request(headers)
-            request.headers.popall(hdrs.CONTENT_LENGTH, None)
-            if proxy is not None:
-                proxy.lead(request)
-            is_whole = request.proxy is not None and not request.is_ssl()
-            lines = [f"POST {self._url if is_whole else self._url.raw_path_qs} HTTP/1.1"]
-            lines += [f"{name}: {value}" for name, value in request.headers.items()]
-            if any(character in line for line in lines for character in "\r\n\0"):
-                raise ValueError("a header holds the end of a line")
-            self._head = "\r\n".join([*lines, f"{hdrs.CONTENT_LENGTH}: "]).encode()
-            self._made_of = made_of
+            self._head, self._made_of = self._new_head(headers), made_of
         return self._head
 
-    def _request(self, headers: Mapping[str, str]) -> aiohttp.ClientRequest:
+    def _new_head(self, headers: Mapping[str, str]) -> bytes:
         """As aiohttp would make it: what it says of itself, where it goes, and its cookies."""
-        all_of_them = CIMultiDict([*self._http.headers.items(), *headers.items()])
+        target = self._connector.target(self._url)
+        fields = CIMultiDict(target.headers)
+        fields.popall(hdrs.CONTENT_LENGTH, None)
+        fields.update(self._http.headers)
+        fields.update(headers)
         if cookies := self._jar.header(self._url):
-            all_of_them[hdrs.COOKIE] = cookies
-        loop = asyncio.get_running_loop()
-        return aiohttp.ClientRequest(hdrs.METH_POST, self._url, headers=all_of_them, loop=loop)
+            fields[hdrs.COOKIE] = cookies
+        is_whole = target.proxy is not None and not target.is_ssl()
+        lines = [f"POST {self._url if is_whole else self._url.raw_path_qs} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        if any(character in line for line in lines for character in "\r\n\0"):
+            raise ValueError("a header holds the end of a line")
+        return "\r\n".join([*lines, f"{hdrs.CONTENT_LENGTH}: "]).encode()
 
     def _not_http(self, exc: HttpProcessingError) -> aiohttp.ClientResponseError:
         nothing: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())

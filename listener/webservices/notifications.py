@@ -44,6 +44,7 @@ class DecodedBatch(msgspec.Struct, kw_only=True):
         chats: those interactions, of any medium, of which something else than a disposition was told; of those that
             were read, those that have not ended.
         told: the values that came along with these, by interaction and key.
+        ended: those of `chats` that were told to have ended for the account, and not to be back.
     """
 
     observations: list[Observation] = msgspec.field(default_factory=list)
@@ -53,6 +54,7 @@ class DecodedBatch(msgspec.Struct, kw_only=True):
     malformed: Counter[str] = msgspec.field(default_factory=_nothing_counted)
     chats: list[str] = msgspec.field(default_factory=list)
     told: dict[tuple[str, str], str | None] = msgspec.field(default_factory=dict)
+    ended: set[str] = msgspec.field(default_factory=set)
 
 
 class _Batch:
@@ -153,6 +155,10 @@ class NotificationDecoder:
     def _take_along(self, chat: Any, note: Any, payload: Raw | bytes, batch: _Batch, medium: Medium) -> None:
         """A chat that came is one that may have a disposition already: what its first change follows on."""
         batch.decoded.chats.append(chat.id)
+        if chat.state in _ENDED:
+            batch.decoded.ended.add(chat.id)
+        else:
+            batch.decoded.ended.discard(chat.id)
         for key, attribute in self._keys:
             value = getattr(chat.user_data, attribute, UNSET)
             if value is not UNSET:

@@ -18,13 +18,14 @@ class _Seen:
 
     `first_s` is when anything was told first, `at_s` when something else than a disposition was told last. `told` has
     the last values of each key: a hash, since values may be long, until when it was the last one, and whether it only
-    came along.
+    came along. `has_ended` is so while the account is out of it.
     """
 
-    __slots__ = ("at_s", "first_s", "told")
+    __slots__ = ("at_s", "first_s", "has_ended", "told")
 
     def __init__(self, first_s: float) -> None:
         self.first_s = first_s
+        self.has_ended = False
         self.at_s = -math.inf
         self.told: dict[str, deque[tuple[int, float, bool]]] = {}
 
@@ -80,7 +81,10 @@ class SeenChats:
         """What a batch tells, in the order in which it came at this time."""
         for chat_id in decoded.chats:
             seen = self._chats.pop(chat_id, None) or _Seen(at_s)
-            seen.at_s = at_s
+            has_ended = chat_id in decoded.ended
+            if seen.has_ended and not has_ended:
+                seen.told.clear()  # what was set until it is back was not told
+            seen.at_s, seen.has_ended = at_s, has_ended
             self._chats[chat_id] = seen
         for (chat_id, key), value in decoded.told.items():
             self._chats[chat_id].tell(key, value, at_s, along=True)

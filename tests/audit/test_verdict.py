@@ -10,6 +10,7 @@ OLD, NEW = Path("audit.jsonl.1"), Path("audit.jsonl")
 KEY = KeyUse("host/audit+1a2b3c4d", Trust.GIVEN, 3, 20)
 SIGNED = Stretch(Proof.SIGNED, Location(OLD, 1), Location(NEW, 5), 15, Span(0, 14), (KEY.label,))
 TAIL = Stretch(Proof.CHAINED, Location(NEW, 6), Location(NEW, 8), 3, Span(15, 17))
+NOTHING = "nothing is signed: "
 STRANGE = Stretch(Proof.NONE, Location(NEW, 9), Location(NEW, 9), 1)
 
 
@@ -40,6 +41,13 @@ def test_what_is_only_chained_before_a_signed_stretch_is_never_accepted():
     assert doubts == ["2 lines from audit.jsonl.1:1 on are chained, but not signed"]
 
 
+def test_what_is_missing_is_no_line_that_waits_for_its_signature():
+    """Whoever is told of `--max-unsigned` beside a trail that was cut takes that for the remedy."""
+    cut = verdict(SIGNED, TAIL)
+    cut.find(Kind.CUT, TAIL.last, "why")
+    assert list(cut.doubts())[1] == "3 lines from audit.jsonl:6 on are chained, but not signed"
+
+
 def test_a_line_of_no_chain_is_never_accepted():
     doubts = list(verdict(SIGNED, TAIL, STRANGE).doubts(Tolerance(unsigned=9, unchained=9)))
     assert doubts == ["1 line from audit.jsonl:9 on is not proven"]
@@ -50,14 +58,14 @@ def test_a_line_of_no_chain_is_never_accepted():
     [
         (verdict(first=None), "there are no lines"),
         (verdict(STRANGE, first=None), "no line is a record of a chain"),
-        (verdict(TAIL, keys=()), "there are no checkpoints, and no key"),
-        (verdict(TAIL, keys=(KEY._replace(checkpoints=0),)), "there is no checkpoint by host/audit+1a2b3c4d"),
-        (verdict(TAIL, keys=(KEY._replace(trust=Trust.UNKNOWN),)), "there is no checkpoint by a trusted key"),
-        (verdict(TAIL), "no checkpoint fits the lines"),
+        (verdict(TAIL, keys=()), NOTHING + "there are no checkpoints, and no key"),
+        (verdict(TAIL, keys=(KEY._replace(checkpoints=0),)), NOTHING + "there is no checkpoint by host/audit+1a2b3c4d"),
+        (verdict(TAIL, keys=(KEY._replace(trust=Trust.UNKNOWN),)), NOTHING + "there is no checkpoint by a trusted key"),
+        (verdict(TAIL), NOTHING + "no checkpoint fits the lines"),
     ],
 )
 def test_where_nothing_is_signed_the_verdict_says_why(found, why):
-    assert list(found.doubts(Tolerance(unsigned=99))) == [f"nothing here is proven: {why}"]
+    assert list(found.doubts(Tolerance(unsigned=99))) == [why]
 
 
 def test_each_file_has_its_stretches_also_one_in_the_midst_of_a_long_one():

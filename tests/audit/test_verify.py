@@ -282,7 +282,7 @@ def test_a_checkpoint_of_another_key_proves_nothing_and_is_told(tmp_path, notes)
         (KEY.verifier.label, Trust.GIVEN, 0),
         (OTHER.verifier.label, Trust.UNKNOWN, 2),
     ]
-    assert list(verdict.doubts()) == [f"nothing here is proven: there is no checkpoint by {KEY.verifier.label}"]
+    assert list(verdict.doubts()) == [f"nothing is signed: there is no checkpoint by {KEY.verifier.label}"]
 
 
 def test_a_checkpoint_that_bears_the_name_of_a_key_that_did_not_sign_it_is_found(tmp_path, notes):

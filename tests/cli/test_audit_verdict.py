@@ -18,12 +18,18 @@ STRANGE = Stretch(Proof.NONE, Location(FILE, 6), Location(FILE, 6), 1)
 def test_keys_and_stretches_have_a_line_each(capsys: pytest.CaptureFixture[str]):
     print_verdict(Verdict(keys=(GIVEN, NEXT), stretches=(SIGNED, TAIL, STRANGE), first=0))
     assert capsys.readouterr().out.splitlines() == [
-        "key host/audit+1a2b3c4d: given; checkpoints: 2, up to record 2",
-        "key host/audit+5e6f7a8b: introduced by host/audit+1a2b3c4d; checkpoints: 1",
+        "key host/audit+1a2b3c4d: trusted, as it was given; checkpoints: 2, up to record 2",
+        "key host/audit+5e6f7a8b: trusted, as it was introduced by host/audit+1a2b3c4d; checkpoints: 1",
         "records 0 to 2, audit.jsonl:1 to audit.jsonl:3: signed by host/audit+1a2b3c4d and host/audit+5e6f7a8b",
         "records 3 to 4, audit.jsonl:4 to audit.jsonl:5: chained, not signed (2 lines)",
-        "lines of no chain, audit.jsonl:6 to audit.jsonl:6: not proven (1 lines)",
+        "lines of no chain, audit.jsonl:6 to audit.jsonl:6: not proven (1 line)",
     ]
+
+
+def test_what_an_untrusted_key_has_signed_is_not_called_signed_without_saying_so(capsys: pytest.CaptureFixture[str]):
+    beside = GIVEN._replace(trust=Trust.BESIDE)
+    print_verdict(Verdict(keys=(beside,), stretches=(SIGNED._replace(keys=(beside.label,)),), first=0))
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"signed by {beside.label}, which is not trusted")
 
 
 def test_of_many_findings_the_first_are_told_and_none_drives_the_terminal(capsys: pytest.CaptureFixture[str]):

@@ -27,6 +27,7 @@ from listener.daemon.control import (
     Resumed,
     ResumeLane,
     ask,
+    ask_twice,
     socket_path,
 )
 from listener.errors import ControlError, DaemonEnded, JournalError, NoDaemon
@@ -229,7 +230,7 @@ async def test_a_daemon_that_ends_meanwhile_gave_no_answer(serve: Serve, journal
     asking = asyncio.ensure_future(asked(journal, ListLanes(), LaneList))
     await begun.wait()
     await server.stop()
-    with pytest.raises(DaemonEnded, match="ended before it answered"):
+    with pytest.raises(DaemonEnded, match="closed the connection before it answered"):
         await asking
 
 
@@ -242,7 +243,24 @@ async def test_a_daemon_that_is_killed_before_it_read_the_order_gave_no_answer(j
         connection, _ = await asyncio.to_thread(listening.accept)
         assert await asyncio.to_thread(connection.recv, 1) == b"{"
         connection.close()
-        with pytest.raises(DaemonEnded, match="ended before it answered"):
+        with pytest.raises(DaemonEnded, match="closed the connection before it answered"):
+            await asking
+
+
+@pytest.mark.parametrize("lives", [True, False])
+async def test_a_daemon_that_takes_no_connection_is_told_from_one_that_ended(journal: Path, *, lives: bool):
+    """With too many open files each connection is closed at once; to look again changes nothing."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(socket_path(journal)))
+        listening.listen()
+        asking = asyncio.ensure_future(asyncio.to_thread(ask_twice, journal, ListLanes(), LaneList))
+        for _ in range(2 if lives else 1):
+            connection, _ = await asyncio.to_thread(listening.accept)
+            await asyncio.to_thread(connection.recv, 1)
+            if not lives:
+                listening.close()
+            connection.close()
+        with pytest.raises(DaemonEnded if lives else NoDaemon):
             await asking
 
 

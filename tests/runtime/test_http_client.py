@@ -159,6 +159,37 @@ async def test_a_few_interim_answers_come_before_the_one_that_counts():
         assert await answer_of(url) == (200, b"ok")
 
 
+@LOOPS
+@pytest.mark.parametrize(
+    ("answer", "used"),
+    [
+        (b"Content-Length: 2\r\n\r\nok", 3),
+        (b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 3),
+        (b"\r\nok", 3),
+        (b"Content-Length: 2\r\n\r\n", 3),
+        (b"Content-Length: 0\r\n\r\n", 1),
+        (b"\r\n", 1),
+    ],
+)
+def test_what_follows_a_204_is_no_answer_and_its_connection_is_not_used_again(loop: str, answer: bytes, used: int):
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        while True:
+            writer.write(b"HTTP/1.1 204 No Content\r\n" + answer)
+            await writer.drain()
+            await reader.readuntil(b"\r\n\r\n")
+
+    async def play() -> None:
+        async with talking(talk) as url, session() as http:
+            for _ in range(3):
+                async with http.get(url) as response:
+                    assert (response.status, await response.read()) == (204, b"")
+
+    connections: list[asyncio.StreamWriter] = []
+    on(loop, play)
+    assert len(connections) == used
+
+
 async def test_no_step_takes_more_than_a_slice_of_what_has_come(monkeypatch: pytest.MonkeyPatch):
     """The parser does in one step what it is given at once."""
     given: list[int] = []
@@ -306,9 +337,37 @@ async def test_a_proxy_that_is_not_there_is_named_by_its_setting(unused_tcp_port
         assert said.endswith("(check here.proxy)")
 
 
-async def test_who_cannot_be_reached_is_told_by_address_and_reason_without_a_word_of_tls(unused_tcp_port: int):
-    said = await failure_of(f"http://127.0.0.1:{unused_tcp_port}/secret")
-    assert said == f"it cannot be reached: 127.0.0.1:{unused_tcp_port}: Connection refused (check here.url)"
+@LOOPS
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.2", "127.0.0.1"]], ids=["one", "the first is dead"])
+def test_a_certificate_is_to_name_who_was_asked_and_not_the_address(
+    loop: str, addresses: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def resolve(_self: Connector, host: str, port: int, **_: Any) -> list[dict[str, Any]]:
+        return [{"hostname": host, "host": address, "port": port} for address in addresses]
+
+    async def answer(_: aiohttp.web.Request) -> aiohttp.web.Response:
+        return aiohttp.web.Response(body=b"ok")
+
+    authority = Authority(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(authority.ca_file))
+
+    async def play() -> None:
+        async with BareServer(answer, tls=authority.server()) as server:
+            assert await answer_of(f"https://localhost:{server.port}/", tls=trusting) == (200, b"ok")
+            said = await failure_of(f"https://crm.example:{server.port}/", tls=trusting)
+        assert said.startswith("the certificate of it is not trusted (Hostname mismatch")
+
+    monkeypatch.setattr(Connector, "_resolve_host", resolve)
+    on(loop, play)
+
+
+@LOOPS
+def test_who_cannot_be_reached_is_told_by_address_and_reason_without_a_word_of_tls(loop: str, unused_tcp_port: int):
+    async def play() -> None:
+        said = await failure_of(f"http://127.0.0.1:{unused_tcp_port}/secret")
+        assert said == f"it cannot be reached: 127.0.0.1:{unused_tcp_port}: Connection refused (check here.url)"
+
+    on(loop, play)
 
 
 @pytest.mark.parametrize(

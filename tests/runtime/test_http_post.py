@@ -152,14 +152,14 @@ async def test_a_request_goes_out_in_one_step(monkeypatch: pytest.MonkeyPatch):
 
 async def test_the_head_is_made_anew_only_when_something_in_it_changes(monkeypatch: pytest.MonkeyPatch):
     made = 0
-    make = Poster._request
+    make = Poster._new_head
 
     def count(poster: Poster, headers: Any) -> Any:
         nonlocal made
         made += 1
         return make(poster, headers)
 
-    monkeypatch.setattr(Poster, "_request", count)
+    monkeypatch.setattr(Poster, "_new_head", count)
     async with counting() as (talk, client):
         for _ in range(3):
             await client.post(X="1")

@@ -70,7 +70,7 @@ class Verdict(Enum):
     """What an answer was worth to whoever got it.
 
     `SPOILT`: something other than the server's word came. `LOST`: nothing came, or not from whoever was asked.
-    `UNKNOWN_CLIENT`: of a session that is no more, `UNKNOWN_LOGIN`: of a login that is.
+    `UNKNOWN_CLIENT`: of a session that is no more, or that it ends, `UNKNOWN_LOGIN`: of a login that is.
     """
 
     GRANTED = auto()

@@ -306,13 +306,18 @@ class Hindrances:
             was_granted = one.verdict is Verdict.GRANTED
 
     def _pauses_between_logins(self, agent: str) -> Iterator[Hindrance]:
-        """Until a login holds for more than one poll, and 4 s at least: directories lock users who log in too often."""
+        """Until a login holds for more than one poll, and 4 s at least: directories lock users who log in too often.
+
+        One that the REST API still knows after a poll was refused for it is as good as another.
+        """
         last: Answer | None = None
-        polls = 0
+        polls, is_doubted = 0, False
         for one in self.answers_of[agent]:
+            is_confirmed = is_doubted and (one.what, one.verdict) == ("rest", Verdict.GRANTED)
+            is_doubted = one.verdict is Verdict.UNKNOWN_LOGIN
             if (one.what, one.verdict) == (_CONNECT, Verdict.GRANTED):
                 polls += 1
-            elif one.what == "login":
+            elif one.what == "login" or is_confirmed:
                 if last is not None and (polls <= 1 or one.asked_at <= last.left_at + _LOGINS_APART_S):
                     until = min(one.asked_at, last.left_at + _LOGIN_S)
                     yield Hindrance(since=last.left_at, until=until, what="pause between logins")
@@ -364,11 +369,18 @@ class Hindrances:
         return [one.since for one in shared.owned if one.duty == ACCOUNT + agent]
 
     def _looked_at(self, agent: str, since: float) -> float:
-        """When a look was next: a subscription that was granted, and then the chats."""
-        granted = (one for one in self.answers_of[agent] if one.asked_at >= since and one.verdict is Verdict.GRANTED)
-        subscribed = next((one.left_at for one in granted if one.what == _SUBSCRIBE), None)
-        looked = (one.left_at for one in granted if one.what == "rest")
-        return self._case.evidence.ended_at if subscribed is None else next(looked, self._case.evidence.ended_at)
+        """When a look was next that no end of its process cut off: a subscription that was granted, then the chats."""
+        is_subscribed, moves = False, list(self._moves(agent))
+        for one in self.answers_of[agent]:
+            if one.asked_at < since or one.verdict is not Verdict.GRANTED:
+                continue
+            if one.what == _SUBSCRIBE:
+                is_subscribed = True
+            elif one.what == "rest" and is_subscribed:
+                if not any(one.left_at <= at <= one.left_at + LOOK_S for at in moves):
+                    return one.left_at
+                is_subscribed = False
+        return self._case.evidence.ended_at
 
 
 def gaps_are_as_short_as_can_be(case: Case) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from listener.model.replica import ACCOUNT
-from simulation.evidence import Publication
+from simulation.evidence import Publication, Verdict
 from simulation.oracle import RETRY_S, Case, Finding
 from simulation.schedule import RECONCILE_S, Forget, Schedule
 
@@ -36,6 +36,13 @@ class OpenCase:
         return Schedule.from_json(self.shown_by)
 
 
+def _subscribed_again_at(case: Case, agent: str, since: float) -> float:
+    """When the server granted what it had forgotten; what makes looks fail, and a gap, puts that off."""
+    answers = [one for one in case.evidence.answers if one.agent == agent and one.what == "/meta/subscribe"]
+    granted = [one.left_at for one in answers if one.verdict is Verdict.GRANTED and one.left_at > since]
+    return min(granted, default=case.evidence.ended_at)
+
+
 def _died_in_silence(case: Case, finding: Finding) -> bool:
     """The server had forgotten what this agent's session is subscribed to, and it was not subscribed again yet.
 
@@ -49,7 +56,7 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
     forgotten = [fault.at for fault in case.plan.faults if isinstance(fault, Forget) and fault.agent == finding.agent]
     since = max((at for at in forgotten if at <= lost.at), default=None)
     until = lost.at + RECONCILE_S + RETRY_S
-    if since is None or lost.at > since + RECONCILE_S + RETRY_S:
+    if since is None or lost.at > _subscribed_again_at(case, finding.agent, since):
         return False
     ended = (finding.agent, lost.chat) not in case.evidence.values
     of_the_chat = [one for one in case.evidence.published if (one.agent, one.chat) == (lost.agent, lost.chat)]

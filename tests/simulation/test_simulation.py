@@ -416,6 +416,11 @@ def test_older_changes_that_another_account_brings_late_do_not_hide_what_was_rea
     )
 
 
+def test_who_comes_back_into_a_chat_during_the_first_look_of_a_process_was_not_deaf():
+    restart = Restart(at=29.587, for_s=1.0)
+    assert_nothing_is_found(play(_small(150003443, restart, ack=False, hold_ms=3000, lasts_s=60.0)))
+
+
 def test_who_joins_a_chat_in_which_a_deaf_agent_missed_a_change_is_not_deaf_himself():
     deaf = RefuseInBayeux(agent="agent1", error="401::Authentication invalid", at=8.0)
     assert_nothing_is_found(play(_small(7, deaf, ack=False, hold_ms=5000, lasts_s=60.0)))
@@ -504,6 +509,54 @@ def test_gaps_that_follow_each_other_put_off_the_look_that_finds_a_dead_subscrip
         lasts_s=90.0,
     )
     assert_nothing_is_found(play(msgspec.structs.replace(plan, accounts=3)))
+
+
+PUT_OFF = {
+    "a login that the REST API confirms and CometD refuses": _small(
+        150006915,
+        Kill(power=False, at=28.693, for_s=4.0),
+        Refuse(host="gws", at=32.126, for_s=1.548),
+        RefuseInBayeux(agent="agent1", error="403::Handshake denied", at=32.227),
+        ack=False,
+        hold_ms=3000,
+        lasts_s=60.0,
+        sliced=True,
+    ),
+    "a session that the server ends with its first poll": _small(
+        150008221,
+        ReceiverHangs(at=39.894, for_s=20.031),
+        Deny(agent="agent1", count=4, at=42.95),
+        Advise(agent="agent1", kind="none", interval_ms=0, successful=True, at=43.42),
+        ack=True,
+        hold_ms=5000,
+        lasts_s=60.0,
+    ),
+    "a look that a restart cut off": _small(
+        160000393,
+        ServerRestart(at=31.41, for_s=7.157),
+        Forget(agent="agent3", at=39.73),
+        Restart(at=57.314, for_s=0.2),
+        ack=False,
+        hold_ms=8000,
+        lasts_s=60.0,
+        accounts=3,
+    ),
+    "looks that fail, and a gap": _small(
+        150006120,
+        Forget(agent="agent1", at=34.131),
+        Reset(host="gws", at=46.265),
+        Fail(status=503, count=5, target="rest", at=55.548),
+        Refuse(host="gws", at=82.477, for_s=9.402),
+        ack=False,
+        hold_ms=8000,
+        lasts_s=90.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("plan", PUT_OFF.values(), ids=PUT_OFF)
+def test_what_puts_the_end_of_a_gap_off_is_known(plan: Schedule):
+    assert_nothing_is_found(play(plan))
 
 
 def test_a_forgotten_subscription_is_found_by_the_look_that_is_due_an_interval_behind_the_one_before():

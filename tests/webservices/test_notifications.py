@@ -264,6 +264,13 @@ def test_what_a_chat_came_with_is_told_whatever_it_was_that_happened_to_it(kind)
     assert taken.told == {("0", "DispositionCode"): "a", ("1", "DispositionCode"): None}
 
 
+def test_of_what_a_chat_was_told_to_be_the_last_counts():
+    states = [("0", "Completed"), ("1", "Completed"), ("1", "Chatting"), ("2", "Chatting"), ("2", "Revoked")]
+    notes = [notification(notificationType="StatusChange", chat={"id": one, "state": state}) for one, state in states]
+    taken = decoder().decode([encoded(note) for note in notes], account="agent1", received_ms=RECEIVED_MS)
+    assert (taken.ended, taken.chats) == ({"0", "2"}, ["0", "1", "1", "2", "2"])
+
+
 def test_the_same_snapshot_read_at_another_moment_is_another_find():
     digests = {
         decoder().decode_read([encoded(CHAT)], account="agent1", received_ms=ms).observations[0].digest

@@ -10,12 +10,12 @@ from listener.webservices.repeats import MOST_CHATS, Repeats, SeenChats
 from support.notifications import encoded, notification
 
 
-def seen(*chats, told=(), dispositions=()):
+def seen(*chats, told=(), dispositions=(), ended=()):
     observations = [
         Observation(account="a", chat_id=chat, key=key, value=value, server_time_ms=None, received_ms=0)
         for chat, key, value in dispositions
     ]
-    return DecodedBatch(chats=list(chats), told=dict(told), observations=observations)
+    return DecodedBatch(chats=list(chats), told=dict(told), observations=observations, ended=set(ended))
 
 
 def test_chats_are_known_until_the_session_ends():
@@ -63,6 +63,17 @@ def test_what_came_along_and_comes_along_again_was_told_the_first_time():
         heard.add(seen("a", told={("a", "Code"): "x"}), at_s)
     assert heard.told("a", "Code", 0.0, 6.0) == heard.told("a", "Code", 0.0, 8.0) == {hash("x"): 5.0}
     assert heard.told("a", "Code", 8.0, 9.0) == {hash("x"): 9.0}
+
+
+def test_of_a_chat_that_has_ended_and_is_back_only_what_was_told_since_counts():
+    heard = SeenChats()
+    heard.add(seen("a", told={("a", "Code"): "x"}), 5.0)
+    for at_s in (6.0, 7.0):
+        heard.add(seen("a", told={("a", "Code"): "y"}, ended="a"), at_s)
+    assert heard.told("a", "Code", 0.0, 99.0).keys() == {hash("x"), hash("y")}
+    heard.add(seen("a", told={("a", "Code"): "z"}), 8.0)
+    heard.add(seen("a"), 9.0)
+    assert heard.told("a", "Code", 0.0, 99.0) == {hash("z"): 8.0}
 
 
 def test_that_more_values_were_told_than_are_kept_is_known():

@@ -64,6 +64,7 @@ class PostgresDatabase:
     def _begin(self) -> None:
         """Without a connection, and not joined: those of an earlier incarnation end with it."""
         self._incarnation: int | None = None
+        self._ahead_ms: int | None = None  # the server's clock is, of this loop's, or more
         self._appends = Lines(self._options, size=1, name=self._name)
         self._beats = Lines(self._options, size=1, name=self._name)
         self._others = Lines(self._options, size=_READERS, name=self._name)
@@ -129,6 +130,9 @@ class PostgresDatabase:
         for lines in (self._appends, self._beats, self._others):
             await lines.close()
 
+    def _loop_ms(self) -> int:
+        return int(asyncio.get_running_loop().time() * 1000)
+
     async def _ask(self, name: str, *values: Any) -> list[Any]:
         return await self._others.fetch(self._statements[name], *values)
 
@@ -174,6 +178,7 @@ class PostgresDatabase:
             list(told.values()),
             timeout_s=min(max(self._lease_s, 1.0), self._options.timeout_s),
         )
+        self._ahead_ms = row["clock_ms"] - self._loop_ms() - 1
         granted = [Grant(rows.unescaped(n), e) for n, e in zip(row["duties"], row["epochs"], strict=True)]
         orders = zip(row["order_numbers"], row["order_duties"], row["order_whats"], strict=True)
         return Beaten(
@@ -235,7 +240,8 @@ class PostgresDatabase:
     ) -> Appended:
         """See `Database`."""
         parameters = rows.batch_parameters(batch, revisions, seen_ages_ms)
-        (row,) = await self._appends.fetch(self._statements["append"], me, number, *parameters)
+        now_ms = None if self._ahead_ms is None else self._loop_ms() + self._ahead_ms
+        (row,) = await self._appends.fetch(self._statements["append"], me, number, *parameters, now_ms)
         return Appended(
             last_sequence=row["through"],
             revision=row["newest"],

@@ -104,8 +104,14 @@ SELECT disposition_listener.retain_events($1, $2, $3, $4, $5)
 SELECT disposition_listener.retain_values($1, $2, $3, $4)
 
 -- name: append
+-- Ages are of when the call was made, at $25 by this clock, or a little before; so much older they have become on the way.
 SELECT through, newest, stale FROM disposition_listener.append(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+    ARRAY(
+        SELECT a.age_ms + greatest(0, ceil(extract(epoch FROM statement_timestamp()) * 1000)::bigint - $25::bigint)
+        FROM unnest($22::bigint[]) WITH ORDINALITY AS a (age_ms, n) ORDER BY a.n
+    ),
+    $23, $24
 )
 
 -- name: begin_above
@@ -134,7 +140,8 @@ SELECT incarnation, last_sequence FROM disposition_listener.join_replica($1, $2,
 SELECT disposition_listener.offer_duties($1, $2, $3, $4)
 
 -- name: beat
-SELECT * FROM disposition_listener.beat($1, $2, $3, $4, $5, $6)
+SELECT *, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS clock_ms
+FROM disposition_listener.beat($1, $2, $3, $4, $5, $6)
 
 -- name: release
 SELECT disposition_listener.release_duties($1, $2, $3)

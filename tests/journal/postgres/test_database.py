@@ -14,6 +14,7 @@ from listener.model.event import JournalBatch, LastValue, SessionState
 from listener.model.replica import Offer
 from listener.testing import sample_event
 from support.eventually import eventually
+from support.faultproxy import FaultProxy
 from support.pgbouncer import PgBouncer
 from support.postgresjournal import HalfSent, PostgresWorld, fenced
 from support.postgresserver import PostgresServer
@@ -188,11 +189,15 @@ async def test_a_client_that_froze_with_the_lock_on_membership_stops_nobody(worl
         await asyncio.to_thread(frozen.go_on)
 
 
+def session(account):
+    return SessionState(
+        account=account, url="u", topic="t", client_id="c", connection_type="long-polling", ack=1, seen_ms=0
+    )
+
+
 async def test_a_session_grows_older_while_its_append_waits_for_the_gate(world):
     one = await Replica.of(world, "one")
-    state = SessionState(
-        account="a", url="u", topic="t", client_id="c", connection_type="long-polling", ack=1, seen_ms=0
-    )
+    state = session("a")
     async with world.server.client() as gate:
         await gate.execute(f"BEGIN; UPDATE {world.schema}.head SET revision = revision")  # noqa: S608 - the tests' own table
         began = time.monotonic()
@@ -202,6 +207,23 @@ async def test_a_session_grows_older_while_its_append_waits_for_the_gate(world):
         await appending
     ((_, age_ms),) = await one.database.sessions()
     assert 1_000 < age_ms < 200 + (time.monotonic() - began) * 1000
+
+
+async def test_a_session_grows_older_while_its_append_is_on_its_way(world):
+    """A gap that another replica records begins no later than it did."""
+    async with FaultProxy(world.server.port) as link:
+        one, two = await Replica.of(world, "one", port=link.port), await world.opened()
+        await one.append("before")
+        began = time.monotonic()
+        await one.database.beat(one.me, seen=0)
+        with link.latency(0.3):
+            batch = JournalBatch(sessions=tuple(session(account) for account in "ab"))
+            await one.database.append(one.me, 2, batch, {}, {"a": 100, "b": 900})
+        ages = {state.account: age_ms for state, age_ms in await two.sessions()}
+        ended = time.monotonic()
+        for account, age_ms in (("a", 100), ("b", 900)):
+            assert age_ms + 600 <= ages[account] <= age_ms + 5 + (ended - began) * 1000
+        await one.database.close()
 
 
 @pytest.mark.long
