@@ -203,7 +203,7 @@ class Files(NamedTuple):
 def files_of(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Files:
     """Which files a configuration is made of. Blocks. Raises ConfigError: the main file cannot be read."""
     base, variables = path.absolute().parent if path is not None else Path.cwd(), _from_variables(environ)
-    sources = read(path, base, environ, include=variables.get("include"))
+    sources = read(path, base, environ, include=variables.get("include"), may_be_pipe=False)
     folders, data = Folders.of(base, environ), _merged(_NO_TABLES | sources.tables, variables)
     data, *_ = _with_accounts_of_file(data, folders)
     accounts, patterns = _accounts_file(data, folders), data.get("include")

@@ -35,7 +35,9 @@ class Sources(NamedTuple):
     files: list[Path]
 
 
-def read(path: Path | None, base: Path, environ: Mapping[str, str], *, include: object = None) -> Sources:
+def read(
+    path: Path | None, base: Path, environ: Mapping[str, str], *, include: object = None, may_be_pipe: bool = True
+) -> Sources:
     """Read the main file and what it includes. Blocks.
 
     Args:
@@ -44,12 +46,15 @@ def read(path: Path | None, base: Path, environ: Mapping[str, str], *, include: 
         environ: what `${NAME}` in a value stands for; `${NAME:-x}` is x where it is not set or empty, `$${NAME}` is the
             text `${NAME}`.
         include: patterns in place of the main file's own.
+        may_be_pipe: whether the main file is read from a pipe as well, and its writer waited for.
 
     Raises:
         ConfigError: the main file cannot be read, or is not TOML.
     """
     problems: list[Problem] = []
-    tables = {} if path is None else _filled(_tables_in(path, str(path), may_be_pipe=True), environ, "", (), problems)
+    tables = (
+        {} if path is None else _filled(_tables_in(path, str(path), may_be_pipe=may_be_pipe), environ, "", (), problems)
+    )
     patterns = tables.get("include") if include is None else include
     sources = Sources(tables, {}, problems, [], [] if path is None else [path])
     for name in _included(path, base, patterns, problems):

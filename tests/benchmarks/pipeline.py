@@ -248,31 +248,32 @@ def variants(scale: Scale) -> Iterator[Table]:
     )
 
 
-def sessions(scale: Scale) -> Iterator[Table]:
-    """Many sessions, each of which hears little."""
-    accounts = "".join(f'[[accounts]]\nusername = "agent{n}"\n' for n in range(SESSIONS))
-    client, seconds = Client(OURS, settings={"[journal]": f"{accounts}[journal]"}), scale.of(SPREAD_S)
-    rows = []
+def spread_out(scale: Scale, accounts: int, rates: Sequence[float]) -> Iterator[list[str]]:
+    """A row for each rate: so many events/s, evenly spread over time and over so many sessions."""
+    tables = "".join(f'[[accounts]]\nusername = "agent{n}"\n' for n in range(accounts))
+    client, seconds = Client(OURS, settings={"[journal]": f"{tables}[journal]"}), scale.of(SPREAD_S)
     with tempfile.TemporaryDirectory(dir=scale.folder) as name, streaming(client, Path(name)) as (publisher, process):
         lines = Lines(Path(name) / "out.jsonl")
-        wait("sessions", lambda: int(ask(publisher, "held")) == SESSIONS)
-        for each in (1, 0, seconds):
-            until = lines.update() + each * SESSIONS
+        wait("sessions", lambda: int(ask(publisher, "held")) == accounts)
+        ask(publisher, f"spread 1 {SESSIONS // accounts}")
+        wait("the warm-up", lambda: lines.update() >= SESSIONS)
+        for rate in rates:
+            each = round(rate * seconds / accounts)
+            until = lines.update() + each * accounts
             before_s, began_s = cpu_s(process.pid), time.monotonic()
             ask(publisher, f"spread {seconds} {each}")
             wait("the events", lambda until=until: lines.update() >= until)
             taken_s = cpu_s(process.pid) - before_s
-            per_event = number(taken_s / (each * SESSIONS) * 1e6) if each else Figure()
-            rows.append(
-                [
-                    f"{each / seconds:.0f} events/s each",
-                    Figure(f"{taken_s / (time.monotonic() - began_s):.1%}"),
-                    per_event,
-                ]
-            )
+            per_event = number(taken_s / (each * accounts) * 1e6) if each else Figure()
+            share = taken_s / (time.monotonic() - began_s)
+            yield [str(accounts), number(each * accounts / seconds), Figure(f"{share:.1%}"), per_event]
+
+
+def sessions(scale: Scale) -> Iterator[Table]:
+    """Many sessions, each of which hears little, beside one that hears as much."""
     yield Table(
         f"{SESSIONS} sessions in one daemon",
-        f"Over {seconds} s, events evenly spread.",
-        ["", "of a core", "CPU µs per event"],
-        rows[1:],
+        f"Over {scale.of(SPREAD_S)} s, events evenly spread: each is polled, committed and delivered by itself.",
+        ["sessions", "events/s", "of a core", "CPU µs per event"],
+        [*spread_out(scale, SESSIONS, (0, SESSIONS / 8, SESSIONS)), *spread_out(scale, 1, (SESSIONS / 8, SESSIONS))],
     )

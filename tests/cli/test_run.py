@@ -73,8 +73,12 @@ def test_a_configuration_that_comes_through_a_pipe_is_read_once_and_not_watched(
     settings, watch = _watched(pipe)
     writer.join()
     assert (settings.is_watched, watch) == (True, None)
-    assert _watched(config)[1] is not None
+    watch = _watched(config)[1]
+    assert watch is not None
     assert _load_again(config) == load_checked(config)
     for wrong in (pipe, tmp_path / "gone.toml"):
         with pytest.raises(ConfigError, match=f"{wrong}: cannot be read: (it is not a regular file|No such file)"):
             _load_again(wrong)  # a reload that waited for a writer would keep the process from ending
+    config.unlink()
+    pipe.rename(config)
+    watch.take()

@@ -1,6 +1,5 @@
 """A real PostgreSQL server, and what its tables hold."""
 
-import atexit
 import contextlib
 import functools
 import json
@@ -12,7 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import asyncpg
 
@@ -62,7 +61,8 @@ class PostgresServer(Broker):
             source = f"host=127.0.0.1 port={follows.port} user={_ADMIN} application_name=standby"
             self._run(_program("pg_basebackup"), "-D", self.data, "-d", source, "-R", "-X", "stream", "-c", "fast")
         else:
-            self._run("cp", "-a", _cluster(), self.data)
+            _cluster().seek(0)
+            self._run("tar", "-C", self.data.parent, "-x", stdin=_cluster())
         admin = f"local all all trust\nhost all {_ADMIN} all trust\nhost replication {_ADMIN} all trust\n"
         (seen / "pg_hba.conf").write_text(f"{admin}{hba}\n", encoding="utf-8")
         settings = {
@@ -169,8 +169,9 @@ class PostgresServer(Broker):
         """Whether it has not ended by itself."""
         return self._child is not None and self._child.poll() is None
 
-    def _run(self, *argv: str | Path) -> None:
-        subprocess.run([*self._enter, *as_account(), *argv], check=True, capture_output=True, cwd=self.folder)
+    def _run(self, *argv: str | Path, stdin: IO[bytes] | None = None) -> None:
+        whole = [*self._enter, *as_account(), *argv]
+        subprocess.run(whole, check=True, stdin=stdin, capture_output=True, cwd=self.folder)
 
     def _children(self) -> list[int]:
         assert self._child is not None
@@ -179,16 +180,17 @@ class PostgresServer(Broker):
 
 
 @functools.cache
-def _cluster() -> Path:
-    """What a server begins with, a copy of it, which costs an eighth of another initdb."""
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    atexit.register(shutil.rmtree, folder)
-    if os.geteuid() == 0:
-        shutil.chown(folder, _ACCOUNT, _ACCOUNT)
-    argv = [*as_account(), _program("initdb"), "-D", folder / "data", "-U", _ADMIN]
-    argv += ["-A", "trust", "-N", "-E", "UTF8", "--locale", "C"]
-    subprocess.run(argv, check=True, capture_output=True, cwd=folder)
-    return folder / "data"
+def _cluster() -> IO[bytes]:
+    """What a server begins with, as an archive that has no name: unpacking it costs a fifth of another initdb."""
+    archive = tempfile.TemporaryFile()  # noqa: SIM115 - it stays open for as long as this process lives
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        if os.geteuid() == 0:
+            shutil.chown(folder, _ACCOUNT, _ACCOUNT)
+        making = [*as_account(), _program("initdb"), "-D", f"{folder}/data", "-U", _ADMIN]
+        making += ["-A", "trust", "-N", "-E", "UTF8", "--locale", "C"]
+        subprocess.run(making, check=True, capture_output=True, cwd=folder)
+        subprocess.run(["tar", "-C", folder, "-c", "data"], check=True, stdout=archive)
+    return archive
 
 
 def _program(name: str) -> str:

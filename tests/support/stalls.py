@@ -40,11 +40,11 @@ class SteadyLoop(asyncio.SelectorEventLoop):
 
 @contextmanager
 def stalled(length_s: float) -> Iterator[None]:
-    """Stop every thread of this process once for so many seconds, 0 for never, at a moment of the first two seconds."""
+    """Stop every thread of this process once for so many seconds, at a random moment of the first two."""
     over = threading.Event()
 
     def hold() -> None:
-        if length_s and not over.wait(10 ** random.uniform(-3, 0.3)):  # noqa: S311 - it is chance that is wanted
+        if not over.wait(10 ** random.uniform(-3, 0.3)):  # noqa: S311 - it is chance that is wanted
             ctypes.PyDLL(None).usleep(int(length_s * 1e6))  # holds the GIL
 
     thread = threading.Thread(target=hold)
