@@ -36,7 +36,7 @@ SEEDS = {
     "no steadiness": 7,
     "no eviction": 3,
     "doubt is failure": 16,
-    "own memory": 179,
+    "own memory": 73,
     "ack before a shared commit": 2,
     "no certainty": 101,
     "no age": 1,

@@ -40,6 +40,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Seconds that have passed."""
         return self._jumping.passed_s
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncio's
+        """Wait for the threads themselves, which know nothing of this time."""
+        self._executor_shutdown_called = True
+        if self._default_executor is not None:
+            self._default_executor.shutdown()
+
 
 class LoopClock:
     """The clock of whoever runs on a loop of this kind; its wall clock may be wrong by `off_s`."""

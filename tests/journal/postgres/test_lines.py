@@ -76,6 +76,7 @@ async def test_what_was_not_sent_on_a_connection_that_the_server_has_ended_is_se
         told = link.to_client_bytes
         await server.execute(f"SELECT pg_terminate_backend({pid})")
         await eventually(lambda: link.to_client_bytes > told, what="the server says that it ends the connection")
+        await asyncio.sleep(0.2)  # and the library has read it
         ((other,),) = await lines.fetch("SELECT pg_backend_pid()")
     assert other != pid
     await lines.close()
