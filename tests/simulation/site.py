@@ -404,7 +404,8 @@ def _worth(reply: Reply, messages: Sequence[Mapping[str, Any]]) -> Verdict:
     is_whole = reply.cut_after is None and reply.status < 300
     if not is_whole or (messages and not (reply.body.endswith(b"}]") and b"/meta/" in reply.body)):
         return Verdict.REFUSED if reply.status in (401, 403) else Verdict.SPOILT
-    if b"402::" in reply.body or (b'"successful":true' in reply.body and b'"reconnect":"none"' in reply.body):
+    is_end = b'"reconnect":"none"' in reply.body or b'"reconnect":"handshake"' in reply.body
+    if b"402::" in reply.body or (b'"successful":true' in reply.body and is_end):
         return Verdict.UNKNOWN_CLIENT
     return Verdict.REFUSED if b'"successful":false' in reply.body else Verdict.GRANTED
 

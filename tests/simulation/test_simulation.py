@@ -531,6 +531,15 @@ PUT_OFF = {
         hold_ms=5000,
         lasts_s=60.0,
     ),
+    "a session after which the server wants another, with its first poll": _small(
+        190005950,
+        Deny(agent="agent2", count=4, at=20.267),
+        Advise(agent="agent2", kind="handshake", interval_ms=0, successful=True, at=25.184),
+        ack=False,
+        hold_ms=3000,
+        lasts_s=60.0,
+        accounts=3,
+    ),
     "a look that a restart cut off": _small(
         160000393,
         ServerRestart(at=31.41, for_s=7.157),
